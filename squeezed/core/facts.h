@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a platform sees of its host at one instant: plain facts, nothing
+ * judged.  The platform fills a snapshot, the core only reads it.
+ *
+ * All sizes are KiB in whole pages.  "actual" and "limit" are in the same
+ * frame as the target: a platform has taken the guest's constant offset, and
+ * what its toolstack lets the type exceed the limit by, off them already. */
+#ifndef CORE_FACTS_H
+#define CORE_FACTS_H
+
+#include "common/units.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum domain_flag {
+    /* Both dynamic keys were seen, as a good pair: it may be moved. */
+    DOMAIN_MANAGED = 1 << 0,
+    /* Its balloon is known to work; a managed domain without it is booting. */
+    DOMAIN_BALLOON = 1 << 1,
+    DOMAIN_PAUSED = 1 << 2,
+    /* Saving, migrating, or frozen by hand: not to be touched. */
+    DOMAIN_FROZEN = 1 << 3,
+    DOMAIN_SHUTDOWN = 1 << 4,
+    DOMAIN_DYING = 1 << 5,
+    /* Created, and has never run: somebody is building it. */
+    DOMAIN_BUILDING = 1 << 6
+};
+
+struct domain_facts {
+    uint32_t domid; /* 0 to 32751 */
+    uint32_t flags; /* enum domain_flag */
+    uint8_t uuid[UUID_BYTES];
+    uint64_t actual_kib; /* what it holds */
+    uint64_t limit_kib;  /* what it may grow to without asking us */
+    uint64_t extra_kib;  /* what it may hold beyond limit_kib all the same */
+    uint64_t claim_kib;  /* claimed for it and not yet given to it */
+    uint64_t paging_kib; /* its shadow or HAP memory, part of no actual_kib;
+                          * only known while it is being built */
+    /* The last target set by apply(), or the one in the store. */
+    uint64_t target_kib;
+    /* The range; meaningful for DOMAIN_MANAGED only, and then
+     * static_min <= dynamic_min <= dynamic_max <= static_max. */
+    uint64_t static_min_kib;
+    uint64_t dynamic_min_kib;
+    uint64_t dynamic_max_kib;
+    uint64_t static_max_kib;
+    int64_t offset_kib; /* what was taken off actual_kib; for status only */
+};
+
+struct snapshot {
+    uint64_t total_kib; /* all memory that domains and Xen share */
+    uint64_t free_kib;
+    uint64_t scrub_kib; /* given back, being cleaned: as good as free */
+    const struct domain_facts *domains; /* ascending domids, none twice */
+    size_t count;
+};
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The host model: the domains as the core knows them (facts, judgement, what
+ * was planned), and the accounting over them. */
+#ifndef CORE_HOST_H
+#define CORE_HOST_H
+
+#include "squeezed/core/facts.h"
+#include "squeezed/core/ledger.h"
+
+#include <stdbool.h>
+
+enum domain_state {
+    DOMAIN_STATE_OK,
+    DOMAIN_STATE_SLOW,
+    DOMAIN_STATE_STUCK,
+    DOMAIN_STATE_BOOTING,
+    DOMAIN_STATE_PAUSED,
+    DOMAIN_STATE_FROZEN,
+    DOMAIN_STATE_UNMANAGED,
+    DOMAIN_STATE_DYING
+};
+
+/* "ok", "slow", ...: the names in status. */
+const char *
+domain_state_name(enum domain_state state);
+
+/* What is known of how a guest's balloon behaves: see judge.h. */
+struct judgement {
+    int64_t asked_us;         /* when its work began (its target was lowered) */
+    int64_t moved_us;         /* when it was last seen to give */
+    int64_t window_us;        /* the progress that keeps it from being stuck */
+    uint64_t window_kib;      /*   is measured from here: actual at window_us */
+    uint64_t window_work_kib; /* and the work then */
+    int64_t seen_us;          /* the look before: */
+    uint64_t seen_kib;        /*   actual then */
+    uint64_t rate_kib_s;      /* how fast it gives; 0: never seen */
+    int64_t stuck_until_us;   /* the verdict expires then; 0: not stuck */
+    uint64_t slack_kib;       /* it rests this far above its target */
+    bool working;             /* it owes, and asked_us and window are set */
+    bool lagging;             /* others are asked for what it won't reach: */
+    uint64_t reach_kib;       /*   what it is expected to hold at best */
+};
+
+struct domain {
+    struct domain_facts facts;
+    uint64_t promise_kib; /* of a reservation that it owns */
+    /* Derived at each look. */
+    uint64_t committed_kib; /* what it could hold without asking us */
+    uint64_t held_kib;      /* max(actual, limit): what its target can free */
+    uint64_t lower_kib;     /* the range that its target is kept in */
+    uint64_t upper_kib;
+    bool movable; /* managed, balloons, and may be touched now */
+    struct judgement judgement;
+    /* Scratch of the planner. */
+    uint64_t share_kib;     /* the policy's target for it */
+    uint64_t next_kib;      /* the target that this pass gives it */
+    uint64_t grow_step_kib; /* on a long way up: what is worth a write */
+};
+
+/* Sums over the host at one look, KiB.  They add up:
+ * free + scrub = reserve + cushion + reserved + growth_allowed + promised
+ * + headroom,  total = free + scrub + domains + xen. */
+struct host_sums {
+    uint64_t total_kib;
+    uint64_t free_kib;
+    uint64_t scrub_kib;
+    uint64_t host_reserve_kib;
+    uint64_t cushion_kib;
+    uint64_t reserved_kib;
+    uint64_t domains_kib;        /* what the domains hold, offsets included */
+    uint64_t growth_allowed_kib; /* what they may take without asking */
+    uint64_t promised_kib;       /* what was promised to them beyond that */
+    int64_t headroom_kib;        /* may be negative */
+    uint64_t xen_kib;
+};
+
+struct host {
+    struct domain *domains; /* ascending domids; the caller's memory */
+    struct domain *spare;   /* of the same size */
+    size_t count;
+    size_t capacity;
+    uint64_t total_kib;
+    uint64_t free_kib;
+    uint64_t scrub_kib;
+};
+
+/* Takes the facts of a look over: domains that came, went or changed, with
+ * the judgement of those that stayed.  A domid that comes back as another
+ * domain (its UUID differs) starts anew.  snapshot->count must not exceed
+ * host->capacity. */
+void
+host_look(struct host *host, const struct snapshot *snapshot,
+          const struct ledger *ledger);
+
+/* NULL if there is none. */
+struct domain *
+host_find(const struct host *host, uint32_t domid);
+
+enum domain_state
+host_domain_state(const struct domain *domain, int64_t now_us);
+
+/* As of the last host_look. */
+void
+host_sum(const struct host *host, const struct ledger *ledger,
+         uint64_t host_reserve_kib, uint64_t cushion_kib,
+         struct host_sums *ret);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the broker needs of a host.  Two implementations: `xen` (libxenctrl and
+ * the xenstore client) and `sim` (guests in software).  Nothing here knows of
+ * xenstore or of Xen's types.
+ *
+ * Nothing here blocks.  Completions (`done`) come exactly once, later, from
+ * the loop: never before the call has returned. */
+#ifndef PLATFORM_H
+#define PLATFORM_H
+
+#include "squeezed/core/planner.h"
+
+struct platform;
+
+/* What a platform tells its broker. */
+struct platform_hooks {
+    void *context;
+    /* Something may have changed (a domain came or went, a range, the
+     * connection): look again soon. */
+    void (*changed)(void *context);
+};
+
+enum ledger_op {
+    LEDGER_PUT,     /* store a granted entry */
+    LEDGER_DELETE,  /* remove an entry, with all that belongs to it */
+    LEDGER_TRANSFER /* note that entry->domid owns it, there too */
+};
+
+struct ledger_change {
+    enum ledger_op op;
+    const struct ledger_entry *entry; /* valid during the call only */
+    bool set_limit; /* TRANSFER: the domain's limit is set to the amount before
+                     * it completes (the builders of XAPI rely on it) */
+};
+
+typedef void
+platform_done(void *arg, enum err error);
+
+/* entries live during the call only. */
+typedef void
+platform_loaded(void *arg, enum err error, const struct ledger_entry *entries,
+                size_t count);
+
+/* Texts of a domain, for people. */
+struct domain_text {
+    char name[128];        /* empty if it has none */
+    char type[16];         /* pv, pvh, hvm, pv-in-pvh */
+    char range_error[160]; /* what is wrong with its range; empty: nothing */
+};
+
+struct platform_health {
+    bool connected;
+    unsigned reconnects; /* since the start */
+    char why[160];       /* what is the matter; empty: nothing */
+};
+
+struct platform_ops {
+    const char *name;
+    /* Fills *ret with what is there now; its arrays belong to the platform
+     * and live until the next look.  ERR_NOT_READY while the host can't be
+     * seen (no hypervisor, no store, or not read yet). */
+    enum err (*look)(struct platform *platform, int64_t now_us,
+                     struct snapshot *ret);
+    /* Carries settings out, each in the right order (growing: the limit first;
+     * shrinking: the target first).  A domain that is gone is no error.  The
+     * next look shows these targets. */
+    void (*apply)(struct platform *platform, const struct setting *settings,
+                  size_t count);
+    /* Stores changes of the ledger, all or none of them. */
+    void (*persist)(struct platform *platform,
+                    const struct ledger_change *changes, size_t count,
+                    platform_done *done, void *arg);
+    /* Reads the stored ledger. */
+    void (*load)(struct platform *platform, platform_loaded *done, void *arg);
+    /* Writes both ends of a domain's range, checked by the caller. */
+    void (*set_range)(struct platform *platform, uint32_t domid,
+                      uint64_t min_kib, uint64_t max_kib, platform_done *done,
+                      void *arg);
+    /* False if there is no such domain. */
+    bool (*describe)(struct platform *platform, uint32_t domid,
+                     struct domain_text *ret);
+    void (*health)(struct platform *platform, struct platform_health *ret);
+    /* Drops what is pending without completing it, and frees all. */
+    void (*free)(struct platform *platform);
+};
+
+/* Implementations embed this as their first member. */
+struct platform {
+    const struct platform_ops *ops;
+    struct platform_hooks hooks; /* set by the broker */
+};
+
+#endif
