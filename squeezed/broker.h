@@ -20,8 +20,12 @@ struct broker_options {
     void (*new_id)(void *context, char id[UUID_TEXT]);
     /* broker_next_us() is earlier than it was: the driver has to ask anew. */
     void (*wake)(void *context);
-    /* What happened, for the log of a test or a trace; may be NULL. */
-    void *context;
+    /* The driver's clocks, for stamps: monotonic microseconds, the one that
+     * every now_us below is from (NULL: the last now_us that was passed), and
+     * the wall clock in milliseconds (NULL: stored holds start anew). */
+    int64_t (*now_us)(void *context);
+    int64_t (*wall_ms)(void *context);
+    void *context; /* of all of these */
 };
 
 /* The end of a call. */

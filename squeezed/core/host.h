@@ -34,8 +34,11 @@ struct judgement {
     int64_t seen_us;          /* the look before: */
     uint64_t seen_kib;        /*   actual then */
     uint64_t rate_kib_s;      /* how fast it gives; 0: never seen */
+    int64_t rate_us;          /*   the next measurement begins here: */
+    uint64_t rate_from_kib;   /*   actual at rate_us */
     int64_t stuck_until_us;   /* the verdict expires then; 0: not stuck */
     uint64_t slack_kib;       /* it rests this far above its target */
+    bool moving;              /* it was seen to move at the last look */
     bool working;             /* it owes, and asked_us and window are set */
     bool lagging;             /* others are asked for what it won't reach: */
     uint64_t reach_kib;       /*   what it is expected to hold at best */
@@ -91,6 +94,10 @@ struct host {
 void
 host_look(struct host *host, const struct snapshot *snapshot,
           const struct ledger *ledger);
+
+/* What the ledger promises, once more: after promises have ended. */
+void
+host_set_promises(struct host *host, const struct ledger *ledger);
 
 /* NULL if there is none. */
 struct domain *

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "squeezed/core/host.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const char *const state_names[] = {
+    [DOMAIN_STATE_OK] = "ok",
+    [DOMAIN_STATE_SLOW] = "slow",
+    [DOMAIN_STATE_STUCK] = "stuck",
+    [DOMAIN_STATE_BOOTING] = "booting",
+    [DOMAIN_STATE_PAUSED] = "paused",
+    [DOMAIN_STATE_FROZEN] = "frozen",
+    [DOMAIN_STATE_UNMANAGED] = "unmanaged",
+    [DOMAIN_STATE_DYING] = "dying",
+};
+
+const char *
+domain_state_name(enum domain_state state)
+{
+    return state_names[state];
+}
+
+static bool
+same_domain(const struct domain_facts *a, const struct domain_facts *b)
+{
+    return a->domid == b->domid && memcmp(a->uuid, b->uuid, UUID_BYTES) == 0;
+}
+
+/* Nearly every look shows the domains of the look before. */
+static bool
+same_domains(const struct host *host, const struct snapshot *snapshot)
+{
+    if (host->count != snapshot->count)
+        return false;
+    for (size_t i = 0; i < host->count; i++)
+        if (!same_domain(&host->domains[i].facts, &snapshot->domains[i]))
+            return false;
+    return true;
+}
+
+/* Both lists have ascending domids: one walk over both keeps what is known of
+ * those that stayed. */
+static void
+merge_domains(struct host *host, const struct snapshot *snapshot)
+{
+    struct domain *merged = host->spare;
+    size_t old = 0;
+
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct domain_facts *f = &snapshot->domains[i];
+
+        while (old < host->count && host->domains[old].facts.domid < f->domid)
+            old++;
+        if (old < host->count && same_domain(&host->domains[old].facts, f))
+            merged[i] = host->domains[old];
+        else
+            merged[i] = (struct domain){ 0 };
+    }
+    host->spare = host->domains;
+    host->domains = merged;
+    host->count = snapshot->count;
+}
+
+/* What a domain could hold without asking us, its promise aside. */
+static uint64_t
+allowed_kib(const struct domain_facts *f)
+{
+    return max_u64(max_u64(f->actual_kib, f->limit_kib + f->extra_kib),
+                   f->actual_kib + f->claim_kib);
+}
+
+static void
+derive(struct domain *d)
+{
+    const struct domain_facts *f = &d->facts;
+    const uint32_t untouchable = DOMAIN_PAUSED | DOMAIN_FROZEN |
+                                 DOMAIN_SHUTDOWN | DOMAIN_DYING |
+                                 DOMAIN_BUILDING;
+    const uint32_t needed = DOMAIN_MANAGED | DOMAIN_BALLOON;
+
+    d->held_kib = max_u64(f->actual_kib, f->limit_kib);
+    d->committed_kib =
+        max_u64(allowed_kib(f), sub_or_0(d->promise_kib, f->paging_kib));
+    d->lower_kib = page_up(max_u64(f->static_min_kib, f->dynamic_min_kib));
+    d->upper_kib =
+        max_u64(page_down(min_u64(f->dynamic_max_kib, f->static_max_kib)),
+                d->lower_kib);
+    d->movable = (f->flags & needed) == needed && !(f->flags & untouchable);
+}
+
+void
+host_set_promises(struct host *host, const struct ledger *ledger)
+{
+    for (size_t i = 0; i < host->count; i++)
+        host->domains[i].promise_kib = 0;
+    for (size_t i = 0; i < ledger->count; i++) {
+        const struct ledger_entry *e = &ledger->entries[i];
+        struct domain *d;
+
+        if (!e->transferred || e->over)
+            continue;
+        d = host_find(host, e->domid);
+        if (d)
+            d->promise_kib += e->amount_kib;
+    }
+    for (size_t i = 0; i < host->count; i++)
+        derive(&host->domains[i]);
+}
+
+void
+host_look(struct host *host, const struct snapshot *snapshot,
+          const struct ledger *ledger)
+{
+    assert(snapshot->count <= host->capacity);
+    if (!same_domains(host, snapshot))
+        merge_domains(host, snapshot);
+    host->total_kib = snapshot->total_kib;
+    host->free_kib = snapshot->free_kib;
+    host->scrub_kib = snapshot->scrub_kib;
+    for (size_t i = 0; i < host->count; i++)
+        host->domains[i].facts = snapshot->domains[i];
+    host_set_promises(host, ledger);
+}
+
+struct domain *
+host_find(const struct host *host, uint32_t domid)
+{
+    size_t low = 0, high = host->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (host->domains[middle].facts.domid < domid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < host->count && host->domains[low].facts.domid == domid)
+        return &host->domains[low];
+    return NULL;
+}
+
+enum domain_state
+host_domain_state(const struct domain *d, int64_t now_us)
+{
+    const uint32_t flags = d->facts.flags;
+
+    if (flags & (DOMAIN_DYING | DOMAIN_SHUTDOWN))
+        return DOMAIN_STATE_DYING;
+    if (!(flags & DOMAIN_MANAGED))
+        return DOMAIN_STATE_UNMANAGED;
+    if (flags & DOMAIN_FROZEN)
+        return DOMAIN_STATE_FROZEN;
+    if (flags & DOMAIN_BUILDING)
+        return DOMAIN_STATE_BOOTING;
+    if (flags & DOMAIN_PAUSED)
+        return DOMAIN_STATE_PAUSED;
+    if (!(flags & DOMAIN_BALLOON))
+        return DOMAIN_STATE_BOOTING;
+    if (d->judgement.stuck_until_us > now_us)
+        return DOMAIN_STATE_STUCK;
+    return d->judgement.lagging ? DOMAIN_STATE_SLOW : DOMAIN_STATE_OK;
+}
+
+void
+host_sum(const struct host *host, const struct ledger *ledger,
+         uint64_t host_reserve_kib, uint64_t cushion_kib, struct host_sums *ret)
+{
+    struct host_sums s = {
+        .total_kib = host->total_kib,
+        .free_kib = host->free_kib,
+        .scrub_kib = host->scrub_kib,
+        .host_reserve_kib = host_reserve_kib,
+        .cushion_kib = cushion_kib,
+        .reserved_kib = ledger->reserved_kib,
+    };
+
+    for (size_t i = 0; i < host->count; i++) {
+        const struct domain *d = &host->domains[i];
+        uint64_t allowed = allowed_kib(&d->facts);
+
+        s.domains_kib +=
+            (uint64_t)((int64_t)d->facts.actual_kib + d->facts.offset_kib);
+        s.growth_allowed_kib += allowed - d->facts.actual_kib;
+        s.promised_kib += d->committed_kib - allowed;
+    }
+    s.headroom_kib =
+        (int64_t)(s.free_kib + s.scrub_kib) -
+        (int64_t)(s.host_reserve_kib + s.cushion_kib + s.reserved_kib +
+                  s.growth_allowed_kib + s.promised_kib);
+    s.xen_kib = sub_or_0(s.total_kib, s.free_kib + s.scrub_kib + s.domains_kib);
+    *ret = s;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "squeezed/core/judge.h"
+
+#include <assert.h>
+
+static uint64_t
+owed_kib(const struct domain *d)
+{
+    return sub_or_0(d->facts.actual_kib, d->facts.target_kib);
+}
+
+static void
+open_window(struct domain *d, uint64_t work_kib, int64_t now_us)
+{
+    struct judgement *j = &d->judgement;
+
+    j->window_us = now_us;
+    j->window_kib = d->facts.actual_kib;
+    j->window_work_kib = work_kib;
+}
+
+void
+judge_ask(struct domain *d, uint64_t target_kib, int64_t now_us)
+{
+    struct judgement *j = &d->judgement;
+
+    assert(target_kib < d->facts.actual_kib);
+    j->slack_kib = 0;
+    if (j->working)
+        return; /* asked for more: the running window decides */
+    j->working = true;
+    j->lagging = false;
+    j->asked_us = now_us;
+    j->rate_us = now_us;
+    j->rate_from_kib = d->facts.actual_kib;
+    open_window(d, d->facts.actual_kib - target_kib, now_us);
+}
+
+/* The rate is that of a guest at work: an average over at least
+ * JUDGE_RATE_US, the newest half of it.  The first movement counts at once. */
+static void
+measure_rate(struct judgement *j, uint64_t actual_kib, int64_t now_us)
+{
+    int64_t elapsed_us = now_us - j->rate_us;
+    uint64_t given_kib = sub_or_0(j->rate_from_kib, actual_kib);
+    uint64_t rate;
+
+    if (elapsed_us <= 0 ||
+        (elapsed_us < JUDGE_RATE_US && (j->rate_kib_s > 0 || given_kib == 0)))
+        return;
+    rate = mul_div(given_kib, US_PER_S, (uint64_t)elapsed_us);
+    j->rate_kib_s = j->rate_kib_s > 0 ? (j->rate_kib_s + rate) / 2 : rate;
+    j->rate_us = now_us;
+    j->rate_from_kib = actual_kib;
+}
+
+static void
+stop_working(struct judgement *j, uint64_t slack_kib)
+{
+    j->working = false;
+    j->lagging = false;
+    j->slack_kib = slack_kib;
+}
+
+static int64_t
+last_sign_us(const struct judgement *j)
+{
+    return max_i64(j->asked_us, j->moved_us);
+}
+
+/* Enough for a new window, or too little for too long? */
+static void
+judge_progress(struct domain *d, int64_t now_us)
+{
+    struct judgement *j = &d->judgement;
+    uint64_t wanted = max_u64(JUDGE_PROGRESS_KIB, j->window_work_kib / 100 *
+                                                      JUDGE_PROGRESS_PERCENT);
+
+    if (sub_or_0(j->window_kib, d->facts.actual_kib) >= wanted) {
+        open_window(d, owed_kib(d), now_us);
+    } else if (now_us - j->window_us >= JUDGE_STUCK_US) {
+        j->stuck_until_us = now_us + JUDGE_EXPIRY_US;
+        stop_working(j, 0);
+    }
+}
+
+static void
+judge_work(struct domain *d, int64_t now_us)
+{
+    struct judgement *j = &d->judgement;
+    uint64_t owed = owed_kib(d);
+
+    measure_rate(j, d->facts.actual_kib, now_us);
+    if (owed == 0)
+        stop_working(j, 0);
+    else if (owed <= JUDGE_ACCURACY_KIB &&
+             now_us - last_sign_us(j) >= JUDGE_STILL_US)
+        stop_working(j, owed);
+    else
+        judge_progress(d, now_us);
+}
+
+void
+judge_look(struct domain *d, int64_t now_us)
+{
+    struct judgement *j = &d->judgement;
+    uint64_t actual = d->facts.actual_kib;
+    uint64_t owed = owed_kib(d);
+
+    if (!d->movable) {
+        *j = (struct judgement){ .seen_us = now_us, .seen_kib = actual };
+        return;
+    }
+    if (actual < j->seen_kib && j->seen_us > 0) {
+        j->moved_us = now_us;
+        /* A sign of life; whether it is enough, the next window tells. */
+        if (j->seen_kib - actual >= JUDGE_PROGRESS_KIB)
+            j->stuck_until_us = 0;
+    }
+    j->moving = j->seen_us > 0 && actual != j->seen_kib;
+    j->seen_us = now_us;
+    j->seen_kib = actual;
+    if (owed == 0)
+        j->slack_kib = 0;
+    /* It owes what nobody has asked for since we know it: a target that was
+     * there before us, or a rest that is no longer where it was. */
+    if (!j->working && owed > 0 && owed != j->slack_kib &&
+        !judge_is_stuck(d, now_us))
+        judge_ask(d, d->facts.target_kib, now_us);
+    if (j->working)
+        judge_work(d, now_us);
+}
+
+bool
+judge_is_stuck(const struct domain *d, int64_t now_us)
+{
+    return d->judgement.stuck_until_us > now_us;
+}
+
+bool
+judge_is_slow(const struct domain *d, int64_t now_us)
+{
+    const struct judgement *j = &d->judgement;
+
+    return j->working && j->lagging && now_us - j->asked_us >= JUDGE_STUCK_US;
+}
+
+bool
+judge_lag(struct domain *d, int64_t remaining_us, int64_t now_us)
+{
+    struct judgement *j = &d->judgement;
+    uint64_t reach, owed = owed_kib(d);
+
+    if (!j->working || j->lagging || now_us - j->asked_us < JUDGE_STILL_US)
+        return false;
+    if (now_us - last_sign_us(j) >= JUDGE_STILL_US) {
+        reach = d->facts.actual_kib;
+    } else {
+        /* Half as long again as the others, and more than a look. */
+        if (remaining_us < 0 || j->rate_kib_s == 0)
+            return false;
+        if (mul_div(owed, US_PER_S, j->rate_kib_s) <=
+            (uint64_t)(remaining_us + remaining_us / 2 + 50 * US_PER_MS))
+            return false;
+        reach = page_up(
+            sub_or_0(d->facts.actual_kib,
+                     mul_div(j->rate_kib_s, (uint64_t)remaining_us, US_PER_S)));
+    }
+    j->lagging = true;
+    j->reach_kib = reach;
+    return true;
+}
+
+void
+judge_relax(struct domain *d)
+{
+    d->judgement.lagging = false;
+}
+
+uint64_t
+judge_floor_kib(const struct domain *d, int64_t now_us)
+{
+    if (judge_is_stuck(d, now_us))
+        return d->held_kib;
+    return d->lower_kib + d->judgement.slack_kib;
+}

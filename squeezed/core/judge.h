@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Judging guests by how their balloons behave: at what rate a guest gives, at
+ * which small distance from its target it rests, whether it lags behind the
+ * others, and whether it is stuck.  Judgements expire.  Pure. */
+#ifndef CORE_JUDGE_H
+#define CORE_JUDGE_H
+
+#include "squeezed/core/host.h"
+
+enum {
+    /* Stuck: gave less than max(1 MiB, 1 % of its work) in 5 s (XAPI's 5 s;
+     * a Linux driver backs off for 1, 2, 4 s first). */
+    JUDGE_STUCK_US = 5 * US_PER_S,
+    JUDGE_PROGRESS_KIB = KIB_PER_MIB,
+    JUDGE_PROGRESS_PERCENT = 1,
+    /* How long that verdict holds. */
+    JUDGE_EXPIRY_US = 20 * US_PER_S,
+    /* A guest that has not moved for so long is at rest, or lags. */
+    JUDGE_STILL_US = 100 * US_PER_MS,
+    /* Rates are averaged over at least so long. */
+    JUDGE_RATE_US = 20 * US_PER_MS,
+    /* At rest this near to its target it has done what it can: a PVH guest
+     * ends 64 KiB above (measured), older toolstacks leave 1 MiB. */
+    JUDGE_ACCURACY_KIB = KIB_PER_MIB
+};
+
+/* Once after each look, for each domain, before anything is planned. */
+void
+judge_look(struct domain *domain, int64_t now_us);
+
+/* Its target goes to target_kib now, below what it holds. */
+void
+judge_ask(struct domain *domain, uint64_t target_kib, int64_t now_us);
+
+bool
+judge_is_stuck(const struct domain *domain, int64_t now_us);
+
+/* It has lagged for as long as would make a guest stuck. */
+bool
+judge_is_slow(const struct domain *domain, int64_t now_us);
+
+/* While a request waits, and the guests together need remaining_us (-1: not
+ * known) for the rest: does this one lag?  Sets lagging and reach_kib, which
+ * stay until judge_relax(), so that others are asked once and not at each
+ * look.  True if it is found lagging now. */
+bool
+judge_lag(struct domain *domain, int64_t remaining_us, int64_t now_us);
+
+/* Nobody waits any more. */
+void
+judge_relax(struct domain *domain);
+
+/* What it would hold at least if asked for all: its lower bound and what it
+ * rests above a target; what it holds when it is stuck. */
+uint64_t
+judge_floor_kib(const struct domain *domain, int64_t now_us);
+
+#endif
