@@ -35,6 +35,7 @@ struct ledger_entry {
     bool over;        /* the domain is built: its promise has ended */
     bool has_uuid;    /* waits for a domain of this UUID */
     uint8_t uuid[UUID_BYTES];
+    uint64_t login_seq;         /* leaves because of this login; 0: not so */
     int64_t created_us;         /* monotonic; 0 for what was read at start */
     int64_t hold_until_us;      /* monotonic; TIME_NEVER_US without a hold */
     int64_t hold_until_wall_ms; /* the same by the wall clock, as stored; 0 */

@@ -644,8 +644,8 @@ static int64_t
 next_look_for_request(const struct planner *p, const struct tally *t,
                       uint64_t unmet_kib)
 {
-    int64_t need = (int64_t)unmet_kib - t->headroom_kib -
-                   (int64_t)p->settings.cushion_kib;
+    int64_t need =
+        (int64_t)unmet_kib - t->headroom_kib - (int64_t)p->settings.cushion_kib;
 
     for (size_t i = 0; i < p->host.count; i++) {
         const struct judgement *j = &p->host.domains[i].judgement;

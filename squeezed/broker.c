@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "squeezed/broker_internal.h"
+
+#include "common/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---------------------------------------------------------------- the time */
+
+int64_t
+broker_clock(const struct broker *b)
+{
+    if (b->options.now_us)
+        return max_i64(b->options.now_us(b->options.context), b->now_us);
+    return b->now_us;
+}
+
+void
+broker_wake_at(struct broker *b, int64_t us)
+{
+    if (us >= b->next_us)
+        return;
+    b->next_us = us;
+    if (b->options.wake)
+        b->options.wake(b->options.context);
+}
+
+static void
+wake_for_call(struct broker *b, int64_t now_us)
+{
+    b->now_us = max_i64(b->now_us, now_us);
+    b->urgent = true;
+    broker_wake_at(b, b->now_us);
+}
+
+/* The platform's hook. */
+static void
+host_changed(void *context)
+{
+    struct broker *b = context;
+
+    broker_wake_at(b, max_i64(broker_clock(b), b->not_before_us));
+}
+
+int64_t
+broker_next_us(const struct broker *b)
+{
+    return b->next_us;
+}
+
+/* ----------------------------------------------------------------- replies */
+
+static void
+set_message(struct result *result, const char *format, va_list arguments)
+{
+    vsnprintf(result->message, sizeof result->message, format, arguments);
+}
+
+void
+broker_reply_error(broker_reply *reply, void *arg, enum err error,
+                   const char *parameter, const char *format, ...)
+{
+    struct result result = { .error = error, .parameter = parameter };
+    va_list arguments;
+
+    if (!reply)
+        return;
+    va_start(arguments, format);
+    set_message(&result, format, arguments);
+    va_end(arguments);
+    reply(arg, &result);
+}
+
+/* A refusal that must not come before the call has returned. */
+static void __attribute__((format(printf, 7, 8)))
+reply_late(struct broker *b, uint64_t seq, broker_reply *reply, void *arg,
+           enum err error, const char *parameter, const char *format, ...)
+{
+    struct late_reply *late = calloc(1, sizeof *late);
+    va_list arguments;
+
+    if (!late)
+        return; /* without memory for an answer there is none */
+    late->seq = seq;
+    late->reply = reply;
+    late->arg = arg;
+    late->result.error = error;
+    late->result.parameter = parameter;
+    va_start(arguments, format);
+    set_message(&late->result, format, arguments);
+    va_end(arguments);
+    late->next = b->late;
+    b->late = late;
+}
+
+static void
+send_late_replies(struct broker *b)
+{
+    struct late_reply *late = b->late;
+
+    b->late = NULL;
+    while (late) {
+        struct late_reply *next = late->next;
+
+        late->reply(late->arg, &late->result);
+        free(late);
+        late = next;
+    }
+}
+
+/* --------------------------------------------------------------- the queue */
+
+static size_t
+queue_index(const struct broker *b, uint64_t seq)
+{
+    size_t i = 0;
+
+    while (i < b->planner.queue.count && b->requests[i].seq != seq)
+        i++;
+    return i;
+}
+
+static void
+take_off_queue(struct broker *b, size_t i)
+{
+    size_t behind = b->planner.queue.count - i - 1;
+
+    memmove(&b->requests[i], &b->requests[i + 1],
+            behind * sizeof b->requests[0]);
+    memmove(&b->calls[i], &b->calls[i + 1], behind * sizeof b->calls[0]);
+    b->planner.queue.count--;
+}
+
+static size_t
+queued_of_client(const struct broker *b, const char *client)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->planner.queue.count; i++)
+        n += strcmp(b->calls[i].client, client) == 0;
+    return n;
+}
+
+static bool
+good_client_name(const char *client)
+{
+    size_t n = strlen(client);
+
+    return n >= 1 && n <= LIMIT_CLIENT_CHARS &&
+           strspn(client, "abcdefghijklmnopqrstuvwxyz"
+                          "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == n;
+}
+
+/* Past a limit?  Then which, else NULL. */
+static const char *
+limit_reached(const struct broker *b, const char *client)
+{
+    if (b->planner.queue.count >= LIMIT_QUEUE)
+        return "queued requests";
+    if (queued_of_client(b, client) >= LIMIT_QUEUE_CLIENT)
+        return "queued requests of one client";
+    if (b->planner.ledger.count + b->planner.queue.count >= LIMIT_RESERVATIONS)
+        return "reservations";
+    return NULL;
+}
+
+/* True if it was refused (late). */
+static bool
+refuse_call(struct broker *b, uint64_t seq, const struct reserve_call *call,
+            broker_reply *reply, void *arg)
+{
+    const char *limit;
+
+    if (!good_client_name(call->client))
+        reply_late(b, seq, reply, arg, ERR_INVALID, "client",
+                   "client '%.64s': 1 to 64 characters of A-Z a-z 0-9 _ - "
+                   "are allowed",
+                   call->client);
+    else if (call->max_kib < call->min_kib)
+        reply_late(b, seq, reply, arg, ERR_INVALID, "max",
+                   "max %" PRIu64 " KiB is below min %" PRIu64 " KiB",
+                   call->max_kib, call->min_kib);
+    else if (call->max_kib > LIMIT_SIZE_KIB)
+        reply_late(b, seq, reply, arg, ERR_INVALID, "max",
+                   "max %" PRIu64 " KiB is above the limit of 2^50 KiB",
+                   call->max_kib);
+    else if (call->timeout_us < 0)
+        reply_late(b, seq, reply, arg, ERR_INVALID, "timeout_ms",
+                   "a time-out can't be negative");
+    else if ((limit = limit_reached(b, call->client)) != NULL)
+        reply_late(b, seq, reply, arg, ERR_BUSY, limit,
+                   "too many %s: try again when some have been answered or "
+                   "released",
+                   limit);
+    else
+        return false;
+    return true;
+}
+
+uint64_t
+broker_reserve(struct broker *b, const struct reserve_call *call,
+               int64_t now_us, broker_reply *reply, void *arg)
+{
+    uint64_t seq = ++b->last_seq;
+    size_t i = b->planner.queue.count;
+
+    wake_for_call(b, now_us);
+    if (refuse_call(b, seq, call, reply, arg))
+        return seq;
+    b->requests[i] = (struct request){
+        .seq = seq,
+        .min_kib = page_up(call->min_kib),
+        .max_kib = page_up(call->max_kib),
+        .wait = call->wait,
+        .submitted_us = now_us,
+        .deadline_us = call->timeout_us > TIME_NEVER_US - now_us
+                           ? TIME_NEVER_US
+                           : now_us + call->timeout_us,
+    };
+    b->calls[i] = (struct call){
+        .reply = reply,
+        .arg = arg,
+        .hold_us = call->hold_us,
+        .has_uuid = call->uuid != NULL,
+    };
+    snprintf(b->calls[i].client, sizeof b->calls[i].client, "%s", call->client);
+    if (call->uuid)
+        memcpy(b->calls[i].uuid, call->uuid, UUID_BYTES);
+    b->planner.queue.count++;
+    return seq;
+}
+
+void
+broker_cancel(struct broker *b, uint64_t seq, int64_t now_us)
+{
+    size_t i = queue_index(b, seq);
+
+    for (struct late_reply **at = &b->late; *at; at = &(*at)->next)
+        if ((*at)->seq == seq) {
+            struct late_reply *late = *at;
+
+            *at = late->next;
+            free(late);
+            return;
+        }
+    if (i < b->planner.queue.count) {
+        log_info("request of %s cancelled: its client has gone",
+                 b->calls[i].client);
+        take_off_queue(b, i);
+        wake_for_call(b, now_us);
+        return;
+    }
+    broker_abandon(b, seq);
+}
+
+/* ------------------------------------------------------------- the answers */
+
+static void
+describe_refusal(const struct answer *a, const struct result *result,
+                 char *message, size_t size)
+{
+    char needed[SIZE_TEXT], had[SIZE_TEXT], lacking[SIZE_TEXT];
+    int n;
+
+    format_size((int64_t)a->needed_kib, needed);
+    format_size((int64_t)a->free_kib, had);
+    format_size((int64_t)a->short_kib, lacking);
+    if (a->error == ERR_TIMEOUT) {
+        snprintf(message, size,
+                 "%s did not become free in time (%s could be had after the "
+                 "best squeeze)",
+                 needed, had);
+        return;
+    }
+    n = snprintf(message, size,
+                 "%s asked for, %s can be had after the best squeeze: %s "
+                 "short",
+                 needed, had, lacking);
+    if (a->error != ERR_UNCOOPERATIVE || n < 0)
+        return;
+    n += snprintf(message + n, size - (size_t)n, "; not giving: domain");
+    for (size_t i = 0; i < result->domid_count && (size_t)n < size - 1; i++)
+        n += snprintf(message + n, size - (size_t)n, "%s %" PRIu32,
+                      i ? "," : "", result->domids[i]);
+}
+
+static void
+send_refusal(struct broker *b, const struct request *r, const struct call *call,
+             const struct answer *a)
+{
+    struct result result = {
+        .error = a->error,
+        .needed_kib = a->needed_kib,
+        .free_kib = a->free_kib,
+        .short_kib = a->short_kib,
+        .took_us = broker_clock(b) - r->submitted_us,
+    };
+
+    if (a->error == ERR_UNCOOPERATIVE || a->error == ERR_TIMEOUT) {
+        result.domids = b->plan.debtors;
+        result.domid_count = b->plan.debtor_count;
+    }
+    describe_refusal(a, &result, result.message, sizeof result.message);
+    log_info("request of %s refused (%s): %s", call->client, err_name(a->error),
+             result.message);
+    call->reply(call->arg, &result);
+}
+
+/* Carries the plan's answers out.  Replies may call us again: the answers and
+ * the debtors are copied or used before that can change them. */
+static void
+send_answers(struct broker *b)
+{
+    size_t count = b->plan.answer_count;
+
+    for (size_t k = 0; k < count; k++) {
+        const struct answer a = b->plan.answers[k];
+        size_t i = queue_index(b, a.seq);
+        struct request r;
+        struct call call;
+
+        if (i == b->planner.queue.count)
+            continue; /* cancelled by the reply to another one */
+        r = b->requests[i];
+        call = b->calls[i];
+        take_off_queue(b, i);
+        if (a.error)
+            send_refusal(b, &r, &call, &a);
+        else
+            broker_grant(b, &r, &call, a.amount_kib);
+    }
+}
+
+/* While the host can't be seen, nothing new is taken on; what was queued
+ * before waits for its deadline. */
+static void
+answer_unready(struct broker *b)
+{
+    struct platform_health health;
+
+    b->platform->ops->health(b->platform, &health);
+    for (size_t i = 0; i < b->planner.queue.count;) {
+        struct call call = b->calls[i];
+        bool late = b->requests[i].deadline_us <= b->now_us;
+
+        if (call.planned && !late) {
+            i++;
+            continue;
+        }
+        take_off_queue(b, i);
+        broker_reply_error(call.reply, call.arg,
+                           call.planned ? ERR_TIMEOUT : ERR_NOT_READY, NULL,
+                           "the host can't be seen: %s",
+                           health.why[0] ? health.why : "not read yet");
+    }
+}
+
+/* ------------------------------------------------------------ the balance */
+
+void
+broker_balance(struct broker *b, int64_t now_us, broker_reply *reply, void *arg)
+{
+    struct waiter *w = calloc(1, sizeof *w);
+
+    if (!w) {
+        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
+        return;
+    }
+    *w = (struct waiter){ b->waiters, now_us, reply, arg };
+    b->waiters = w;
+    wake_for_call(b, now_us);
+}
+
+void
+broker_forget(struct broker *b, void *arg)
+{
+    struct waiter **at = &b->waiters;
+
+    while (*at) {
+        struct waiter *w = *at;
+
+        if (w->arg != arg) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        free(w);
+    }
+}
+
+static void
+answer_waiters(struct broker *b)
+{
+    struct waiter **at = &b->waiters;
+    struct waiter *due = NULL, *next;
+
+    while (*at) {
+        struct waiter *w = *at;
+
+        if (!(b->host_visible && b->plan.settled) &&
+            b->now_us - w->since_us < BALANCE_LIMIT_US) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        w->next = due;
+        due = w;
+    }
+    for (; due; due = next) {
+        struct result result = { .error = ERR_NONE };
+
+        next = due->next;
+        due->reply(due->arg, &result);
+        free(due);
+    }
+}
+
+/* ---------------------------------------------------------------- the pass */
+
+static void
+describe_plan(struct broker *b)
+{
+    const struct plan *plan = &b->plan;
+    char size[SIZE_TEXT];
+    size_t n = sizeof b->last_plan;
+
+    if (plan->why == PLAN_NOTHING)
+        return;
+    b->last_plan_us = b->now_us;
+    b->last_writes = plan->setting_count;
+    if (plan->why == PLAN_REQUEST && b->planner.queue.count > 0)
+        snprintf(b->last_plan, n, "request of %s for %s", b->calls[0].client,
+                 format_size((int64_t)max_u64(b->requests[0].want_kib,
+                                              b->requests[0].min_kib),
+                             size));
+    else
+        snprintf(b->last_plan, n, "%s",
+                 plan->why == PLAN_OVERLOAD ? "overload: memory was taken"
+                                            : "balance");
+}
+
+static void
+apply_settings(struct broker *b)
+{
+    const struct plan *plan = &b->plan;
+
+    if (plan->setting_count == 0)
+        return;
+    for (size_t i = 0; i < plan->setting_count; i++)
+        log_debug("domain %" PRIu32 ": target and limit %" PRIu64 " KiB%s",
+                  plan->settings[i].domid, plan->settings[i].target_kib,
+                  b->options.dry_run ? " (dry run: not set)" : "");
+    log_info("%s: %zu target%s", b->last_plan, plan->setting_count,
+             plan->setting_count == 1 ? "" : "s");
+    if (b->options.dry_run)
+        return;
+    b->target_writes += plan->setting_count;
+    b->platform->ops->apply(b->platform, plan->settings, plan->setting_count);
+}
+
+/* False while the host can't be seen. */
+static bool
+look(struct broker *b, struct snapshot *snapshot)
+{
+    enum err error = b->platform->ops->look(b->platform, b->now_us, snapshot);
+
+    if (!error && !broker_make_room(b, snapshot->count))
+        error = ERR_NO_MEMORY;
+    if (!error != b->host_visible)
+        log_info("the host %s", error ? "can't be seen" : "is seen");
+    b->host_visible = !error;
+    if (error)
+        return false;
+    b->looked = true;
+    b->last_look_us = b->now_us;
+    return true;
+}
+
+static void
+watch_reconnects(struct broker *b)
+{
+    struct platform_health health;
+
+    b->platform->ops->health(b->platform, &health);
+    if (health.reconnects == b->reconnects || !health.connected)
+        return;
+    b->reconnects = health.reconnects;
+    if (b->loaded)
+        broker_rewrite_ledger(b);
+}
+
+static void
+decide_and_act(struct broker *b, const struct snapshot *snapshot)
+{
+    int64_t start_us = broker_clock(b);
+
+    b->passes++;
+    planner_pass(&b->planner, snapshot, b->now_us, &b->plan);
+    for (size_t i = 0; i < b->planner.queue.count; i++)
+        b->calls[i].planned = true;
+    describe_plan(b);
+    b->next_us = min_i64(b->next_us, b->plan.next_us);
+    apply_settings(b);
+    send_answers(b);
+    b->next_us = min_i64(b->next_us, broker_tend_ledger(b));
+    b->not_before_us =
+        b->now_us + LOOK_COST_FACTOR * (broker_clock(b) - start_us);
+}
+
+void
+broker_run(struct broker *b, int64_t now_us)
+{
+    struct snapshot snapshot;
+
+    b->now_us = max_i64(b->now_us, now_us);
+    send_late_replies(b);
+    if (!b->urgent && b->now_us < b->not_before_us && b->next_us <= b->now_us) {
+        b->next_us = b->not_before_us;
+        return;
+    }
+    b->urgent = false;
+    b->next_us = TIME_NEVER_US;
+    watch_reconnects(b);
+    if (!b->loaded && !b->loading)
+        broker_load(b);
+    if (!look(b, &snapshot) || !b->loaded) {
+        answer_unready(b);
+        b->next_us = min_i64(b->next_us, b->now_us + RETRY_US);
+    } else {
+        decide_and_act(b, &snapshot);
+    }
+    answer_waiters(b);
+    for (const struct waiter *w = b->waiters; w; w = w->next)
+        b->next_us = min_i64(b->next_us, w->since_us + BALANCE_LIMIT_US);
+    if (b->urgent || b->late)
+        b->next_us = b->now_us;
+}
+
+/* ------------------------------------------------------- life and questions */
+
+struct broker *
+broker_new(const struct broker_options *options, struct platform *platform,
+           int64_t now_us)
+{
+    struct broker *b = calloc(1, sizeof *b);
+
+    if (!b)
+        return NULL;
+    b->platform = platform;
+    b->now_us = b->next_us = now_us;
+    b->planner.queue.requests = b->requests;
+    b->plan.answers = b->answers;
+    ledger_init(&b->planner.ledger, b->entries, LIMIT_RESERVATIONS);
+    if (!broker_make_room(b, 1)) {
+        broker_free(b);
+        return NULL;
+    }
+    broker_reconfigure(b, options, now_us);
+    platform->hooks = (struct platform_hooks){ b, host_changed };
+    return b;
+}
+
+void
+broker_reconfigure(struct broker *b, const struct broker_options *options,
+                   int64_t now_us)
+{
+    assert(options->planner.policy && options->planner.interval_us > 0);
+    b->options = *options;
+    b->planner.settings = options->planner;
+    wake_for_call(b, now_us);
+}
+
+void
+broker_free(struct broker *b)
+{
+    if (!b)
+        return;
+    b->platform->hooks = (struct platform_hooks){ 0 };
+    broker_detach_pending(b);
+    while (b->late) {
+        struct late_reply *next = b->late->next;
+
+        free(b->late);
+        b->late = next;
+    }
+    while (b->waiters) {
+        struct waiter *next = b->waiters->next;
+
+        free(b->waiters);
+        b->waiters = next;
+    }
+    broker_free_room(b);
+    free(b);
+}
+
+struct planner *
+broker_planner(struct broker *b)
+{
+    return b->looked && b->loaded ? &b->planner : NULL;
+}
+
+void
+broker_view(const struct broker *b, struct broker_view *ret)
+{
+    *ret = (struct broker_view){
+        .platform = b->platform->ops->name,
+        .ready = b->looked && b->loaded && b->host_visible,
+        .last_plan_us = b->last_plan_us,
+        .last_writes = b->last_writes,
+        .last_look_us = b->last_look_us,
+        .target_writes = b->target_writes,
+        .passes = b->passes,
+    };
+    snprintf(ret->last_plan, sizeof ret->last_plan, "%s", b->last_plan);
+}
+
+const struct request *
+broker_queued(const struct broker *b, size_t i, const char **ret_client)
+{
+    if (i >= b->planner.queue.count)
+        return NULL;
+    *ret_client = b->calls[i].client;
+    return &b->requests[i];
+}
+
+const uint32_t *
+broker_debtors(const struct broker *b, size_t *ret_count)
+{
+    *ret_count = b->plan.debtor_count;
+    return b->plan.debtors;
+}

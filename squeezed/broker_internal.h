@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The broker's own: shared by broker.c (passes and calls), broker_store.c
+ * (whatever goes through the store) and broker_memory.c.  Nobody else includes
+ * it. */
+#ifndef BROKER_INTERNAL_H
+#define BROKER_INTERNAL_H
+
+#include "squeezed/broker.h"
+
+/* What the planner need not know of a queued request; the same index. */
+struct call {
+    char client[LIMIT_CLIENT_CHARS + 1];
+    broker_reply *reply;
+    void *arg;
+    int64_t hold_us; /* -1: none */
+    bool has_uuid;
+    uint8_t uuid[UUID_BYTES];
+    bool planned; /* a pass has considered it */
+};
+
+/* A reply that is due, but not before its call has returned. */
+struct late_reply {
+    struct late_reply *next;
+    uint64_t seq;
+    broker_reply *reply;
+    void *arg;
+    struct result result;
+};
+
+/* Something on its way to the store.  It outlives its broker: the platform
+ * completes it all the same. */
+enum pending_kind {
+    PENDING_LOAD,
+    PENDING_GRANT,
+    PENDING_RELEASE,
+    PENDING_TRANSFER,
+    PENDING_LOGIN,
+    PENDING_RANGE,
+    PENDING_REWRITE
+};
+
+struct pending {
+    struct pending *next, **at; /* the broker's list; at is NULL without one */
+    struct broker *broker;      /* NULL: it has gone */
+    enum pending_kind kind;
+    char id[LIMIT_ID_CHARS + 1];         /* of the entry */
+    char client[LIMIT_CLIENT_CHARS + 1]; /* login */
+    uint64_t seq;                        /* of the request */
+    int64_t submitted_us;
+    int64_t enough_us;   /* the look that showed enough memory */
+    broker_reply *reply; /* NULL: nobody waits (any more) */
+    void *arg;
+};
+
+struct waiter { /* for the balance */
+    struct waiter *next;
+    int64_t since_us;
+    broker_reply *reply;
+    void *arg;
+};
+
+struct broker {
+    struct broker_options options;
+    struct platform *platform;
+    struct planner planner;
+    struct plan plan;
+    struct request requests[LIMIT_QUEUE];
+    struct call calls[LIMIT_QUEUE];
+    struct answer answers[LIMIT_QUEUE];
+    struct ledger_entry entries[LIMIT_RESERVATIONS];
+    struct late_reply *late;
+    struct pending *pending;
+    struct waiter *waiters;
+    uint64_t last_seq;
+    int64_t now_us; /* the last time that we were told */
+    int64_t next_us;
+    int64_t not_before_us; /* looks that nobody waits for come no earlier */
+    bool urgent;           /* a call came in: look at once */
+    bool loading, loaded, looked;
+    bool host_visible;   /* the last look was a good one */
+    unsigned reconnects; /* of the platform, when the ledger was written */
+    int64_t last_look_us;
+    int64_t last_plan_us;
+    char last_plan[160];
+    size_t last_writes;
+    uint64_t target_writes;
+    uint64_t passes;
+};
+
+enum {
+    /* A look that nobody waits for costs at most a twentieth of the time. */
+    LOOK_COST_FACTOR = 20,
+    /* The answer to `balance` comes at the latest then. */
+    BALANCE_LIMIT_US = 30 * US_PER_S,
+    /* While the host can't be seen. */
+    RETRY_US = US_PER_S
+};
+
+/* broker_memory.c: room for count domains in all of the planner's arrays. */
+bool
+broker_make_room(struct broker *broker, size_t count);
+void
+broker_free_room(struct broker *broker);
+
+/* broker.c */
+int64_t
+broker_clock(const struct broker *broker);
+/* Run at us, or earlier if that was planned. */
+void
+broker_wake_at(struct broker *broker, int64_t us);
+void
+broker_reply_error(broker_reply *reply, void *arg, enum err error,
+                   const char *parameter, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* broker_store.c */
+void
+broker_load(struct broker *broker);
+/* Stages, stores and then answers a granted request. */
+void
+broker_grant(struct broker *broker, const struct request *request,
+             const struct call *call, uint64_t amount_kib);
+/* Entries whose hold has ended, or whose domain has gone, leave; those that
+ * wait for a UUID meet their domain.  Returns when it is due next. */
+int64_t
+broker_tend_ledger(struct broker *broker);
+/* After xenstored came back: all of the ledger is stored anew. */
+void
+broker_rewrite_ledger(struct broker *broker);
+/* The request's client has gone while its grant was being stored. */
+void
+broker_abandon(struct broker *broker, uint64_t seq);
+/* Ends what the store still works on, without replies. */
+void
+broker_detach_pending(struct broker *broker);
+
+#endif

@@ -1,0 +1,665 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Whatever of the broker goes through the store: the ledger's changes and
+ * ranges.  An entry counts from the decision until its removal is stored, so
+ * that a crash at any point leaves no promise without its memory. */
+#include "squeezed/broker_internal.h"
+
+#include "common/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* ----------------------------------------------------------------- pending */
+
+static struct pending *
+pending_new(struct broker *b, enum pending_kind kind, const char *id,
+            broker_reply *reply, void *arg)
+{
+    struct pending *w = calloc(1, sizeof *w);
+
+    if (!w)
+        return NULL;
+    w->broker = b;
+    w->kind = kind;
+    w->reply = reply;
+    w->arg = arg;
+    w->submitted_us = b->now_us;
+    snprintf(w->id, sizeof w->id, "%s", id);
+    w->next = b->pending;
+    w->at = &b->pending;
+    if (w->next)
+        w->next->at = &w->next;
+    b->pending = w;
+    return w;
+}
+
+static void
+unlink_pending(struct pending *w)
+{
+    if (!w->at)
+        return;
+    *w->at = w->next;
+    if (w->next)
+        w->next->at = w->at;
+    w->at = NULL;
+}
+
+void
+broker_detach_pending(struct broker *b)
+{
+    while (b->pending) {
+        struct pending *w = b->pending;
+
+        unlink_pending(w);
+        w->broker = NULL;
+        w->reply = NULL;
+    }
+}
+
+static void
+reply_done(const struct pending *w)
+{
+    struct result result = { .error = ERR_NONE };
+
+    if (w->reply)
+        w->reply(w->arg, &result);
+}
+
+static void
+reply_not_stored(const struct pending *w, enum err error)
+{
+    log_warning("xenstore: %s could not be stored: %s", w->id, err_name(error));
+    broker_reply_error(w->reply, w->arg, ERR_NOT_READY, NULL,
+                       "could not be stored (%s): nothing has changed; try "
+                       "again",
+                       err_name(error));
+}
+
+/* What became of each kind once the store has answered. */
+static void
+grant_stored(struct pending *w, enum err error);
+static void
+release_stored(struct pending *w, enum err error);
+static void
+transfer_stored(struct pending *w, enum err error);
+static void
+login_stored(struct pending *w, enum err error);
+static void
+range_stored(struct pending *w, enum err error);
+static void
+rewrite_stored(struct pending *w, enum err error);
+
+static void (*const when_stored[])(struct pending *w, enum err error) = {
+    [PENDING_GRANT] = grant_stored,       [PENDING_RELEASE] = release_stored,
+    [PENDING_TRANSFER] = transfer_stored, [PENDING_LOGIN] = login_stored,
+    [PENDING_RANGE] = range_stored,       [PENDING_REWRITE] = rewrite_stored,
+};
+
+static void
+stored(void *arg, enum err error)
+{
+    struct pending *w = arg;
+
+    unlink_pending(w);
+    if (w->broker) {
+        when_stored[w->kind](w, error);
+        broker_wake_at(w->broker,
+                       max_i64(broker_clock(w->broker), w->broker->now_us));
+    }
+    free(w);
+}
+
+static void
+persist(struct broker *b, enum ledger_op op, const struct ledger_entry *entry,
+        bool set_limit, struct pending *w)
+{
+    const struct ledger_change change = { op, entry, set_limit };
+
+    b->platform->ops->persist(b->platform, &change, 1, stored, w);
+}
+
+static struct ledger_entry *
+find_entry(struct broker *b, const char *id)
+{
+    return ledger_find(&b->planner.ledger, id);
+}
+
+/* ------------------------------------------------------------------- grant */
+
+/* Our own ids: random UUIDs (version 4). */
+static void
+make_id(struct broker *b, char id[UUID_TEXT])
+{
+    uint8_t bytes[UUID_BYTES];
+
+    if (b->options.new_id) {
+        b->options.new_id(b->options.context, id);
+        return;
+    }
+    /* Up to 256 bytes can't come short once the kernel's pool is ready. */
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+        abort();
+    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
+    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+    format_uuid(bytes, id);
+}
+
+static void
+set_hold(struct broker *b, struct ledger_entry *e, int64_t hold_us)
+{
+    e->hold_until_us = TIME_NEVER_US;
+    if (hold_us < 0)
+        return;
+    e->hold_until_us = b->now_us > TIME_NEVER_US - hold_us
+                           ? TIME_NEVER_US
+                           : b->now_us + hold_us;
+    if (b->options.wall_ms)
+        e->hold_until_wall_ms =
+            b->options.wall_ms(b->options.context) + hold_us / US_PER_MS;
+}
+
+void
+broker_grant(struct broker *b, const struct request *r, const struct call *call,
+             uint64_t amount_kib)
+{
+    struct ledger_entry entry = {
+        .amount_kib = amount_kib,
+        .state = ENTRY_STAGED,
+        .has_uuid = call->has_uuid,
+        .created_us = b->now_us,
+    };
+    struct pending *w;
+    enum err error;
+
+    make_id(b, entry.id);
+    snprintf(entry.client, sizeof entry.client, "%s", call->client);
+    memcpy(entry.uuid, call->uuid, UUID_BYTES);
+    set_hold(b, &entry, call->hold_us);
+    error = ledger_add(&b->planner.ledger, &entry);
+    w = error ? NULL
+              : pending_new(b, PENDING_GRANT, entry.id, call->reply, call->arg);
+    if (!w) {
+        if (!error)
+            ledger_remove(&b->planner.ledger, find_entry(b, entry.id));
+        broker_reply_error(call->reply, call->arg, ERR_BUSY, "reservations",
+                           "no room for another reservation");
+        return;
+    }
+    w->seq = r->seq;
+    w->submitted_us = r->submitted_us;
+    w->enough_us = b->now_us;
+    persist(b, LEDGER_PUT, &entry, false, w);
+}
+
+static void
+start_release(struct broker *b, struct ledger_entry *e, broker_reply *reply,
+              void *arg);
+
+static void
+grant_stored(struct pending *w, enum err error)
+{
+    struct broker *b = w->broker;
+    struct ledger_entry *e = find_entry(b, w->id);
+    struct result result;
+    char size[SIZE_TEXT];
+
+    assert(e && e->state == ENTRY_STAGED);
+    if (error) {
+        ledger_remove(&b->planner.ledger, e);
+        reply_not_stored(w, error);
+        return;
+    }
+    ledger_commit(&b->planner.ledger, e);
+    if (!w->reply) { /* the client has gone meanwhile */
+        start_release(b, e, NULL, NULL);
+        return;
+    }
+    result = (struct result){
+        .reservation = w->id,
+        .amount_kib = e->amount_kib,
+        .took_us = broker_clock(b) - w->submitted_us,
+        .answer_us = broker_clock(b) - w->enough_us,
+    };
+    log_info("reservation %s of %s granted to %s after %" PRId64 " ms", w->id,
+             format_size((int64_t)e->amount_kib, size), e->client,
+             result.took_us / US_PER_MS);
+    w->reply(w->arg, &result);
+}
+
+void
+broker_abandon(struct broker *b, uint64_t seq)
+{
+    for (struct pending *w = b->pending; w; w = w->next)
+        if (w->kind == PENDING_GRANT && w->seq == seq)
+            w->reply = NULL;
+}
+
+/* ----------------------------------------------------------------- release */
+
+static void
+start_release(struct broker *b, struct ledger_entry *e, broker_reply *reply,
+              void *arg)
+{
+    struct pending *w = pending_new(b, PENDING_RELEASE, e->id, reply, arg);
+
+    if (!w) {
+        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
+        return;
+    }
+    ledger_leave(&b->planner.ledger, e);
+    persist(b, LEDGER_DELETE, e, false, w);
+}
+
+static void
+release_stored(struct pending *w, enum err error)
+{
+    struct broker *b = w->broker;
+    struct ledger_entry *e = find_entry(b, w->id);
+
+    assert(e && e->state == ENTRY_LEAVING);
+    if (error) {
+        ledger_stay(&b->planner.ledger, e);
+        reply_not_stored(w, error);
+        return;
+    }
+    log_info("reservation %s of %s released", e->id, e->client);
+    ledger_remove(&b->planner.ledger, e);
+    reply_done(w);
+}
+
+static bool
+settled_entry(const struct ledger_entry *e)
+{
+    return e && (e->state == ENTRY_GRANTED || e->state == ENTRY_OWNED);
+}
+
+static void
+reply_unknown(broker_reply *reply, void *arg, const char *id)
+{
+    broker_reply_error(reply, arg, ERR_UNKNOWN_RESERVATION, "reservation",
+                       "there is no reservation %.64s", id);
+}
+
+void
+broker_release(struct broker *b, const char *id, int64_t now_us,
+               broker_reply *reply, void *arg)
+{
+    struct ledger_entry *e = find_entry(b, id);
+
+    b->now_us = max_i64(b->now_us, now_us);
+    if (!settled_entry(e))
+        reply_unknown(reply, arg, id);
+    else
+        start_release(b, e, reply, arg);
+}
+
+void
+broker_undelivered(struct broker *b, const char *id, int64_t now_us)
+{
+    struct ledger_entry *e = find_entry(b, id);
+
+    b->now_us = max_i64(b->now_us, now_us);
+    if (e && e->state == ENTRY_GRANTED)
+        start_release(b, e, NULL, NULL);
+}
+
+/* ---------------------------------------------------------------- transfer */
+
+static void
+start_transfer(struct broker *b, struct ledger_entry *e, uint32_t domid,
+               bool set_limit, broker_reply *reply, void *arg)
+{
+    struct pending *w = pending_new(b, PENDING_TRANSFER, e->id, reply, arg);
+
+    if (!w) {
+        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
+        return;
+    }
+    /* It counts as the domain's from here on: not twice while the builder
+     * takes the memory.  If this is never stored, a restart counts both. */
+    ledger_transfer(&b->planner.ledger, e, domid);
+    persist(b, LEDGER_TRANSFER, e, set_limit, w);
+}
+
+static void
+transfer_stored(struct pending *w, enum err error)
+{
+    struct broker *b = w->broker;
+    struct ledger_entry *e = find_entry(b, w->id);
+
+    /* Its domain may have gone meanwhile, and the entry with it. */
+    if (error && e && e->state == ENTRY_OWNED)
+        ledger_untransfer(&b->planner.ledger, e);
+    if (error) {
+        reply_not_stored(w, error);
+        return;
+    }
+    if (e)
+        log_info("reservation %s transferred to domain %" PRIu32, e->id,
+                 e->domid);
+    reply_done(w);
+}
+
+/* A domain that has come since the last look counts, too. */
+static struct domain *
+find_domain_now(struct broker *b, uint32_t domid)
+{
+    struct snapshot snapshot;
+
+    if (!b->platform->ops->look(b->platform, b->now_us, &snapshot) &&
+        broker_make_room(b, snapshot.count))
+        host_look(&b->planner.host, &snapshot, &b->planner.ledger);
+    return host_find(&b->planner.host, domid);
+}
+
+void
+broker_transfer(struct broker *b, const char *id, uint32_t domid,
+                bool set_limit, int64_t now_us, broker_reply *reply, void *arg)
+{
+    struct ledger_entry *e = find_entry(b, id);
+
+    b->now_us = max_i64(b->now_us, now_us);
+    if (!settled_entry(e))
+        reply_unknown(reply, arg, id);
+    else if (!find_domain_now(b, domid))
+        broker_reply_error(reply, arg, ERR_UNKNOWN_DOMAIN, "domid",
+                           "there is no domain %" PRIu32, domid);
+    else if (e->state == ENTRY_OWNED && e->domid != domid)
+        broker_reply_error(reply, arg, ERR_INVALID, "domid",
+                           "reservation %s was transferred to domain %" PRIu32
+                           " already",
+                           e->id, e->domid);
+    else if (e->state == ENTRY_OWNED)
+        broker_reply_error(reply, arg, ERR_NONE, NULL, "%s", "");
+    else
+        start_transfer(b, e, domid, set_limit, reply, arg);
+}
+
+/* ------------------------------------------------------------------- login */
+
+static bool
+of_login(const struct ledger_entry *e, const char *client)
+{
+    return e->state == ENTRY_GRANTED && strcmp(e->client, client) == 0;
+}
+
+static void
+login_stored(struct pending *w, enum err error)
+{
+    struct ledger *ledger = &w->broker->planner.ledger;
+    size_t i = 0;
+
+    while (i < ledger->count) {
+        struct ledger_entry *e = &ledger->entries[i];
+
+        /* Those that leave for this login, and for nothing else. */
+        if (e->state != ENTRY_LEAVING || e->login_seq != w->seq) {
+            i++;
+            continue;
+        }
+        e->login_seq = 0;
+        if (error) {
+            ledger_stay(ledger, e);
+            i++;
+        } else {
+            ledger_remove(ledger, e);
+        }
+    }
+    if (error) {
+        reply_not_stored(w, error);
+        return;
+    }
+    log_info("login of %s: its reservations that no domain owns were dropped",
+             w->client);
+    reply_done(w);
+}
+
+void
+broker_login(struct broker *b, const char *client, int64_t now_us,
+             broker_reply *reply, void *arg)
+{
+    struct ledger *ledger = &b->planner.ledger;
+    struct ledger_change *changes;
+    struct pending *w;
+    size_t n = 0;
+
+    b->now_us = max_i64(b->now_us, now_us);
+    if (!b->loaded) {
+        broker_reply_error(reply, arg, ERR_NOT_READY, NULL,
+                           "the ledger has not been read yet: try again");
+        return;
+    }
+    changes = calloc(ledger->count + 1, sizeof *changes);
+    w = changes ? pending_new(b, PENDING_LOGIN, client, reply, arg) : NULL;
+    if (!w) {
+        free(changes);
+        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
+        return;
+    }
+    w->seq = ++b->last_seq;
+    snprintf(w->client, sizeof w->client, "%s", client);
+    for (size_t i = 0; i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+
+        if (!of_login(e, client))
+            continue;
+        ledger_leave(ledger, e);
+        e->login_seq = w->seq;
+        changes[n++] = (struct ledger_change){ LEDGER_DELETE, e, false };
+    }
+    if (n > 0) {
+        b->platform->ops->persist(b->platform, changes, n, stored, w);
+    } else { /* nothing to store, nothing to wait for */
+        unlink_pending(w);
+        reply_done(w);
+        free(w);
+    }
+    free(changes);
+}
+
+/* ------------------------------------------------------------------- range */
+
+static void
+range_stored(struct pending *w, enum err error)
+{
+    if (error)
+        reply_not_stored(w, error);
+    else
+        reply_done(w);
+}
+
+/* What is wrong with this range, as the parameter's name; NULL if it's fine. */
+static const char *
+bad_range(const struct domain_facts *f, uint64_t min_kib, uint64_t max_kib)
+{
+    if (min_kib < f->static_min_kib || min_kib > max_kib)
+        return "dynamic_min";
+    /* Without a static maximum (no toolstack leaves it out) there is none. */
+    if (f->static_max_kib > 0 && max_kib > f->static_max_kib)
+        return "dynamic_max";
+    return NULL;
+}
+
+void
+broker_set_range(struct broker *b, uint32_t domid, uint64_t min_kib,
+                 uint64_t max_kib, int64_t now_us, broker_reply *reply,
+                 void *arg)
+{
+    struct pending *w;
+    struct domain *d;
+    const char *bad;
+    char what[48];
+
+    b->now_us = max_i64(b->now_us, now_us);
+    d = find_domain_now(b, domid);
+    if (!d) {
+        broker_reply_error(reply, arg, ERR_UNKNOWN_DOMAIN, "domid",
+                           "there is no domain %" PRIu32, domid);
+        return;
+    }
+    bad = bad_range(&d->facts, min_kib, max_kib);
+    if (bad) {
+        broker_reply_error(reply, arg, ERR_INVALID, bad,
+                           "range %" PRIu64 " to %" PRIu64
+                           " KiB: static-min %" PRIu64
+                           " <= min <= max <= static-max %" PRIu64
+                           " must hold for domain %" PRIu32,
+                           min_kib, max_kib, d->facts.static_min_kib,
+                           d->facts.static_max_kib, domid);
+        return;
+    }
+    snprintf(what, sizeof what, "the range of domain %" PRIu32, domid);
+    w = pending_new(b, PENDING_RANGE, what, reply, arg);
+    if (!w)
+        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
+    else
+        b->platform->ops->set_range(b->platform, domid, min_kib, max_kib,
+                                    stored, w);
+}
+
+/* ------------------------------------------------- the start, and reconnects
+ */
+
+static void
+take_stored_entry(struct broker *b, const struct ledger_entry *stored_entry)
+{
+    struct ledger_entry e = *stored_entry;
+    char size[SIZE_TEXT];
+    enum err error;
+
+    e.created_us = b->now_us;
+    e.over = false;
+    e.login_seq = 0;
+    e.state = e.transferred ? ENTRY_OWNED : ENTRY_GRANTED;
+    if (e.hold_until_wall_ms == 0) {
+        e.hold_until_us = TIME_NEVER_US;
+    } else if (b->options.wall_ms) {
+        int64_t left_ms =
+            e.hold_until_wall_ms - b->options.wall_ms(b->options.context);
+
+        e.hold_until_us =
+            b->now_us + max_i64(0, min_i64(left_ms, INT64_MAX / 4000)) * 1000;
+    }
+    error = ledger_add(&b->planner.ledger, &e);
+    if (error)
+        log_error("stored reservation %s of %s can't be taken over: %s", e.id,
+                  e.client, err_name(error));
+    else
+        log_info("reservation %s of %s (%s) is still there", e.id, e.client,
+                 format_size((int64_t)e.amount_kib, size));
+}
+
+static void
+loaded(void *arg, enum err error, const struct ledger_entry *entries,
+       size_t count)
+{
+    struct pending *w = arg;
+    struct broker *b = w->broker;
+
+    unlink_pending(w);
+    free(w);
+    if (!b)
+        return;
+    b->loading = false;
+    if (error)
+        return; /* the next run tries again */
+    for (size_t i = 0; i < count; i++)
+        take_stored_entry(b, &entries[i]);
+    b->loaded = true;
+    broker_wake_at(b, broker_clock(b));
+}
+
+void
+broker_load(struct broker *b)
+{
+    struct pending *w = pending_new(b, PENDING_LOAD, "the ledger", NULL, NULL);
+
+    if (!w)
+        return;
+    b->loading = true;
+    b->platform->ops->load(b->platform, loaded, w);
+}
+
+static void
+rewrite_stored(struct pending *w, enum err error)
+{
+    if (error)
+        log_warning("xenstore: %s could not be written back: %s", w->id,
+                    err_name(error));
+}
+
+void
+broker_rewrite_ledger(struct broker *b)
+{
+    struct ledger *ledger = &b->planner.ledger;
+
+    for (size_t i = 0; i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+        const struct ledger_change changes[] = {
+            { LEDGER_PUT, e, false }, { LEDGER_TRANSFER, e, false }
+        };
+        struct pending *w;
+
+        /* What is on its way is stored by whoever sent it. */
+        if (!settled_entry(e))
+            continue;
+        w = pending_new(b, PENDING_REWRITE, e->id, NULL, NULL);
+        if (w)
+            b->platform->ops->persist(b->platform, changes,
+                                      e->transferred ? 2 : 1, stored, w);
+    }
+}
+
+/* -------------------------------------------------------------- the ledger */
+
+/* The domain that this reservation has waited for; NULL if it isn't there. */
+static const struct domain *
+awaited_domain(const struct broker *b, const struct ledger_entry *e)
+{
+    const struct host *host = &b->planner.host;
+
+    for (size_t i = 0; i < host->count; i++)
+        if (!(host->domains[i].facts.flags & DOMAIN_DYING) &&
+            memcmp(host->domains[i].facts.uuid, e->uuid, UUID_BYTES) == 0)
+            return &host->domains[i];
+    return NULL;
+}
+
+static bool
+is_due(const struct broker *b, const struct ledger_entry *e)
+{
+    if (e->state == ENTRY_OWNED)
+        return host_find(&b->planner.host, e->domid) == NULL;
+    return e->state == ENTRY_GRANTED && e->hold_until_us <= b->now_us;
+}
+
+int64_t
+broker_tend_ledger(struct broker *b)
+{
+    struct ledger *ledger = &b->planner.ledger;
+    int64_t next_us = TIME_NEVER_US;
+
+    for (size_t i = 0; i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+        const struct domain *d;
+
+        if (is_due(b, e)) {
+            log_info("reservation %s of %s: %s", e->id, e->client,
+                     e->state == ENTRY_OWNED ? "its domain has gone"
+                                             : "its hold has ended");
+            start_release(b, e, NULL, NULL);
+            continue;
+        }
+        if (e->state != ENTRY_GRANTED)
+            continue;
+        next_us = min_i64(next_us, e->hold_until_us);
+        d = e->has_uuid ? awaited_domain(b, e) : NULL;
+        if (d)
+            start_transfer(b, e, d->facts.domid, false, NULL, NULL);
+    }
+    return next_us;
+}
