@@ -10,8 +10,11 @@
  * Replies come exactly once, from the loop, never before the call returned.
  * After the connection is lost, all that was pending is replied to with
  * ERR_NOT_READY, then `lost` is called; watches and transactions are gone.
- * When there is a new connection `up` is called: set watches and read
- * everything anew. */
+ * When there is a new connection, and xenstored has answered on it, `up` is
+ * called: set watches and read everything anew.
+ *
+ * Inside any callback requests may be made, and xsc_free be called; after that
+ * the client must not be used any more, also not in the same callback. */
 #ifndef XSC_H
 #define XSC_H
 
@@ -34,13 +37,16 @@ struct xsc_hooks {
 };
 
 /* value is terminated beyond its length and lives during the call only; it may
- * hold any bytes, NUL among them.  For a directory: names, each terminated. */
+ * hold any bytes, NUL among them.  For a directory: names, each terminated.
+ * Empty (never NULL) on errors, and where nothing is read. */
 typedef void
 xsc_reply(void *arg, enum err error, const char *value, size_t length);
 
 struct xsc_options {
-    int64_t deadline_us;  /* of each request; then the connection is taken
-                           * for dead, closed and made anew */
+    int64_t deadline_us;  /* of the oldest request, from when it was sent or
+                           * from the reply before its own; then the
+                           * connection is taken for dead, closed and made
+                           * anew */
     int64_t reconnect_us; /* first delay; doubles up to 1 s */
 };
 
