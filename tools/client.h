@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One blocking call of the native interface: JSON-RPC 2.0 over HTTP on the
+ * broker's Unix socket.  For command-line tools; the daemon never blocks and
+ * has no use for it.  Prints nothing. */
+#ifndef TOOLS_CLIENT_H
+#define TOOLS_CLIENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client_call {
+    const char *socket_path;
+    const char *method;
+    json_t *params;     /* an object; stays the caller's */
+    int64_t timeout_ms; /* for the whole answer; 0: none */
+    /* SIGINT, SIGTERM and SIGHUP cancel the call instead of ending the
+     * process, and stay blocked afterwards: for calls whose answer must not
+     * get lost before it is printed. */
+    bool cancellable;
+};
+
+enum client_end {
+    CLIENT_RESULT,     /* `result` is there */
+    CLIENT_ERROR,      /* the broker answered with an error */
+    CLIENT_NO_ANSWER,  /* no broker, or no sense in what it said: `message` */
+    CLIENT_INTERRUPTED /* cancelled by a signal, and no answer came */
+};
+
+struct client_answer {
+    enum client_end end;
+    json_t *result; /* owned, also when it is JSON's null */
+    json_t *error;  /* owned; an object */
+    /* A signal came.  With CLIENT_RESULT: too late, it was carried out. */
+    bool interrupted;
+    char message[400]; /* for people; without the program's name */
+};
+
+/* The longest path of a Unix socket that can be spelled. */
+#define CLIENT_SOCKET_PATH_MAX 107
+
+/* Sets all of *ret; client_answer_done() afterwards. */
+void
+client_call(const struct client_call *call, struct client_answer *ret);
+
+void
+client_answer_done(struct client_answer *answer);
+
+#endif

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* squeezectl: asks the broker one thing over its native interface and prints
+ * the answer. */
+#include "common/err.h"
+#include "common/units.h"
+#include "tools/arguments.h"
+#include "tools/client.h"
+#include "tools/resolve.h"
+#include "tools/show.h"
+#include "tools/table.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define ANSWER_TIMEOUT_MS 30000
+/* Nobody reads a wider table. */
+#define WIDTH_MIN 40u
+
+enum exit_status {
+    EXIT_DONE = 0,
+    EXIT_REFUSED = 1,
+    EXIT_USAGE = 2,
+    EXIT_NO_BROKER = 3
+};
+
+static int
+judge_plan(const json_t *result);
+static json_t *
+undo_reserve(const json_t *result);
+
+static const struct verb verbs[] = {
+    { .name = "status",
+      .method = "squeezed.status",
+      .help = "the host's memory, its domains, reservations and requests",
+      .timeout_ms = ANSWER_TIMEOUT_MS,
+      .show = show_status },
+    { .name = "available",
+      .method = "squeezed.available",
+      .help = "how much could be reserved, now and after a squeeze",
+      .timeout_ms = ANSWER_TIMEOUT_MS,
+      .show = show_available },
+    { .name = "balance",
+      .method = "squeezed.balance",
+      .help = "wait until the host is balanced or nothing more can be done" },
+    { .name = "plan",
+      .method = "squeezed.plan",
+      .help = "what a reservation would get, from whom; changes nothing",
+      .params = { { .label = "MIN", .key = "min", .kind = PARAM_SIZE },
+                  { .label = "MAX",
+                    .key = "max",
+                    .kind = PARAM_SIZE,
+                    .optional = true } },
+      .timeout_ms = ANSWER_TIMEOUT_MS,
+      .show = show_plan,
+      .judge = judge_plan },
+    { .name = "reserve",
+      .method = "squeezed.reserve",
+      .help = "get memory and keep it free; prints the id and the KiB",
+      .params = { { .label = "MIN", .key = "min", .kind = PARAM_SIZE },
+                  { .label = "MAX",
+                    .key = "max",
+                    .kind = PARAM_SIZE,
+                    .optional = true },
+                  { .option = "--client",
+                    .label = "NAME",
+                    .key = "client",
+                    .help = "in whose name (anonymous)",
+                    .kind = PARAM_TEXT },
+                  { .option = "--timeout",
+                    .label = "TIME",
+                    .key = "timeout_ms",
+                    .help = "give up after that long (60s)",
+                    .kind = PARAM_TIME },
+                  { .option = "--wait",
+                    .label = "",
+                    .key = "wait",
+                    .help = "if impossible now, wait until it is possible",
+                    .kind = PARAM_FLAG },
+                  { .option = "--hold",
+                    .label = "TIME",
+                    .key = "hold_ms",
+                    .help = "release it if not transferred by then",
+                    .kind = PARAM_TIME },
+                  { .option = "--uuid",
+                    .label = "UUID",
+                    .key = "uuid",
+                    .help = "the first new domain with that UUID owns it",
+                    .kind = PARAM_UUID } },
+      .show = show_reservation,
+      .undo_method = "squeezed.release",
+      .undo = undo_reserve },
+    { .name = "release",
+      .method = "squeezed.release",
+      .help = "give a reservation back",
+      .params = { { .label = "ID", .key = "reservation" } },
+      .timeout_ms = ANSWER_TIMEOUT_MS },
+    { .name = "transfer",
+      .method = "squeezed.transfer",
+      .help = "hand a reservation over to a domain that was created",
+      .params = { { .label = "ID", .key = "reservation" },
+                  { .label = "DOMAIN", .key = "domid", .kind = PARAM_DOMAIN } },
+      .timeout_ms = ANSWER_TIMEOUT_MS },
+    { .name = "range",
+      .method = "squeezed.set_range",
+      .help = "set what the broker may move a domain's memory between",
+      .params = { { .label = "DOMAIN", .key = "domid", .kind = PARAM_DOMAIN },
+                  { .label = "MIN", .key = "dynamic_min", .kind = PARAM_SIZE },
+                  { .label = "MAX",
+                    .key = "dynamic_max",
+                    .kind = PARAM_SIZE } },
+      .timeout_ms = ANSWER_TIMEOUT_MS },
+    { .name = "login",
+      .method = "squeezed.login",
+      .help = "drop a client's reservations that no domain owns",
+      .params = { { .label = "CLIENT", .key = "client" } },
+      .timeout_ms = ANSWER_TIMEOUT_MS },
+    { .name = NULL }
+};
+
+static int
+judge_plan(const json_t *result)
+{
+    const char *verdict = json_string_value(json_object_get(result, "verdict"));
+    const char *reason = json_string_value(json_object_get(result, "reason"));
+
+    if (!verdict || strcmp(verdict, "impossible") != 0)
+        return EXIT_DONE;
+    fputs("squeezectl: plan: ", stderr);
+    put_clean(stderr, reason ? reason : "impossible");
+    fputc('\n', stderr);
+    return EXIT_REFUSED;
+}
+
+static json_t *
+undo_reserve(const json_t *result)
+{
+    return json_pack("{s:O}", "reservation",
+                     json_object_get(result, "reservation"));
+}
+
+static void
+complain(const struct arguments *arguments, const char *message)
+{
+    fprintf(stderr, "squeezectl: %s: ", arguments->verb->name);
+    put_clean(stderr, message);
+    fputc('\n', stderr);
+}
+
+static void
+put_json(const json_t *value)
+{
+    json_dumpf(value, stdout, JSON_ENCODE_ANY);
+    putchar('\n');
+}
+
+/* Says an error of the broker's, or one of ours in the same form. */
+static int
+refuse(const struct arguments *arguments, const json_t *error)
+{
+    json_t *whole;
+
+    show_refusal(stderr, arguments->verb->name, error);
+    if (!arguments->json)
+        return EXIT_REFUSED;
+    whole = json_pack("{s:O}", "error", error);
+    put_json(whole);
+    json_decref(whole);
+    return EXIT_REFUSED;
+}
+
+static int
+refuse_here(const struct arguments *arguments, enum err error,
+            const char *message)
+{
+    json_t *object =
+        json_pack("{s:i, s:s, s:{s:s}}", "code", err_rpc_code(error), "message",
+                  message, "data", "reason", err_name(error));
+    int status = refuse(arguments, object);
+
+    json_decref(object);
+    return status;
+}
+
+/* Looks the domain up in a status.  EXIT_DONE with *ret set, else said why. */
+static int
+look_up(const struct arguments *arguments, const char *text,
+        uint32_t *ret_domid)
+{
+    struct client_call call = { .socket_path = arguments->socket_path,
+                                .method = "squeezed.status",
+                                .params = json_object(),
+                                .timeout_ms = ANSWER_TIMEOUT_MS };
+    struct client_answer answer;
+    char message[200];
+    int status = EXIT_DONE;
+    enum err error;
+
+    client_call(&call, &answer);
+    json_decref(call.params);
+    if (answer.end == CLIENT_ERROR) {
+        status = refuse(arguments, answer.error);
+    } else if (answer.end != CLIENT_RESULT) {
+        complain(arguments, answer.message);
+        status = EXIT_NO_BROKER;
+    } else {
+        error = resolve_domain(answer.result, text, ret_domid, message,
+                               sizeof(message));
+        if (error)
+            status = refuse_here(arguments, error, message);
+    }
+    client_answer_done(&answer);
+    return status;
+}
+
+static int
+add_domain(const struct arguments *arguments, const struct param *param,
+           const char *text, json_t *params)
+{
+    uint32_t domid;
+    int status = EXIT_DONE;
+
+    if (!resolve_is_domid(text, &domid))
+        status = look_up(arguments, text, &domid);
+    if (status == EXIT_DONE)
+        json_object_set_new(params, param->key, json_integer(domid));
+    return status;
+}
+
+/* Adds what the command line gave.  Domains come last, so that bad usage is
+ * told before anybody is asked. */
+static int
+add_params(const struct arguments *arguments, bool domains, json_t *params)
+{
+    const struct param *param = arguments->verb->params;
+    char message[200];
+    json_t *value;
+    size_t i;
+
+    for (i = 0; i < VERB_PARAMS_MAX && param[i].key; i++) {
+        const char *text = arguments->values[i];
+        int status;
+
+        if (!text || (param[i].kind == PARAM_DOMAIN) != domains)
+            continue;
+        if (domains) {
+            status = add_domain(arguments, &param[i], text, params);
+            if (status != EXIT_DONE)
+                return status;
+            continue;
+        }
+        value = arguments_value(&param[i], text, message, sizeof(message));
+        if (!value) {
+            complain(arguments, message);
+            return EXIT_USAGE;
+        }
+        json_object_set_new(params, param[i].key, value);
+    }
+    return EXIT_DONE;
+}
+
+static unsigned
+terminal_width(void)
+{
+    struct winsize size;
+
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+        return 0;
+    return size.ws_col < WIDTH_MIN ? WIDTH_MIN : size.ws_col;
+}
+
+/* Takes back what can't be handed on.  True if that worked; else says what is
+ * left behind. */
+static bool
+take_back(const struct arguments *arguments, const json_t *result)
+{
+    struct client_call call = { .socket_path = arguments->socket_path,
+                                .method = arguments->verb->undo_method,
+                                .params = arguments->verb->undo(result),
+                                .timeout_ms = ANSWER_TIMEOUT_MS };
+    struct screen screen = { .out = stderr };
+    struct client_answer answer;
+    bool done;
+
+    client_call(&call, &answer);
+    json_decref(call.params);
+    done = answer.end == CLIENT_RESULT;
+    if (!done) {
+        complain(arguments, "this was granted and could not be released:");
+        arguments->verb->show(&screen, result);
+    }
+    client_answer_done(&answer);
+    return done;
+}
+
+/* For a person who looks on; scripts have line 1 of standard output. */
+static void
+tell_how_long(const json_t *result)
+{
+    const json_t *took = json_object_get(result, "took_ms");
+    const json_t *answer = json_object_get(result, "answer_ms");
+    json_int_t kib = json_integer_value(json_object_get(result, "amount_kib"));
+    char size[SIZE_TEXT];
+
+    if (!isatty(STDERR_FILENO) || !json_is_integer(took))
+        return;
+    fprintf(stderr, "%s are yours after %" JSON_INTEGER_FORMAT " ms",
+            format_size(kib, size), json_integer_value(took));
+    if (json_is_integer(answer))
+        fprintf(stderr,
+                ", %" JSON_INTEGER_FORMAT " ms after enough was seen free",
+                json_integer_value(answer));
+    fputc('\n', stderr);
+}
+
+static int
+hand_on(const struct arguments *arguments, const json_t *result)
+{
+    const struct verb *verb = arguments->verb;
+    struct screen screen = { .out = stdout, .width = terminal_width() };
+    char message[200];
+
+    if (arguments->json)
+        put_json(result);
+    else if (verb->show)
+        verb->show(&screen, result);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        snprintf(message, sizeof(message), "can't write the answer: %s%s",
+                 strerror(errno), verb->undo ? "; it is taken back" : "");
+        complain(arguments, message);
+        if (verb->undo)
+            take_back(arguments, result);
+        return EXIT_REFUSED;
+    }
+    if (verb->undo)
+        tell_how_long(result);
+    return verb->judge ? verb->judge(result) : EXIT_DONE;
+}
+
+static int
+cancelled(const struct arguments *arguments, const json_t *result)
+{
+    if (result && !take_back(arguments, result))
+        return EXIT_REFUSED;
+    return refuse_here(arguments, ERR_CANCELLED,
+                       "interrupted: the request is withdrawn, nothing is "
+                       "reserved");
+}
+
+static int
+finish(const struct arguments *arguments, const struct client_answer *answer)
+{
+    switch (answer->end) {
+    case CLIENT_RESULT:
+        if (answer->interrupted)
+            return cancelled(arguments, answer->result);
+        return hand_on(arguments, answer->result);
+    case CLIENT_ERROR:
+        return refuse(arguments, answer->error);
+    case CLIENT_INTERRUPTED:
+        return cancelled(arguments, NULL);
+    case CLIENT_NO_ANSWER:
+        break;
+    }
+    complain(arguments, answer->message);
+    return EXIT_NO_BROKER;
+}
+
+static int
+carry_out(const struct arguments *arguments)
+{
+    struct client_call call = { .socket_path = arguments->socket_path,
+                                .method = arguments->verb->method,
+                                .params = json_object(),
+                                .timeout_ms = arguments->verb->timeout_ms,
+                                .cancellable = arguments->verb->undo != NULL };
+    struct client_answer answer;
+    int status = add_params(arguments, false, call.params);
+
+    if (status == EXIT_DONE)
+        status = add_params(arguments, true, call.params);
+    if (status == EXIT_DONE) {
+        client_call(&call, &answer);
+        status = finish(arguments, &answer);
+        client_answer_done(&answer);
+    }
+    json_decref(call.params);
+    return status;
+}
+
+/* What was printed must have arrived. */
+static int
+end_output(int status)
+{
+    if (fclose(stdout) == 0 || status != EXIT_DONE)
+        return status;
+    fprintf(stderr, "squeezectl: can't write to standard output: %s\n",
+            strerror(errno));
+    return EXIT_REFUSED;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct arguments arguments;
+    char message[300];
+    int status = EXIT_DONE;
+
+    signal(SIGPIPE, SIG_IGN);
+    if (!arguments_parse(&arguments, verbs, argc, argv, message,
+                         sizeof(message))) {
+        fputs("squeezectl: ", stderr);
+        put_clean(stderr, message);
+        fputc('\n', stderr);
+        return EXIT_USAGE;
+    }
+    if (arguments.help && arguments.verb)
+        arguments_verb_help(stdout, arguments.verb);
+    else if (arguments.help)
+        arguments_help(stdout, verbs);
+    else if (arguments.version)
+        puts("squeezectl " PACKAGE_VERSION);
+    else
+        status = carry_out(&arguments);
+    return end_output(status);
+}
