@@ -8,7 +8,6 @@
 # 832 together.  The fourth guest takes 514; while it is built before the
 # transfer, its memory and the reservation are two things (squeezed can't know
 # better), so that 1028 + 72 + 832 must fit.
-PATH=/job:$PATH
 # shellcheck source=tests/xen/dom0-lib.sh disable=SC3043,SC2046,SC2154
 . ./dom0-lib.sh
 

@@ -75,6 +75,21 @@ else
     commands=$1
 fi
 
+# --- the work directory, and how it goes away --------------------------------
+
+work=$(mktemp -d)
+new_cache='' qemu_pid='' tail_pids=()
+cleanup() {
+    local pid
+    for pid in $qemu_pid "${tail_pids[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+    rm -rf "$work" ${new_cache:+"$new_cache"}
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 # --- what this machine must have ---------------------------------------------
 
 as_root() {
@@ -102,13 +117,20 @@ need_packages() { # install those of the named packages that are missing
         skip "these packages are missing: ${missing[*]} (apt-get install them)"
 }
 
+download() { # download PACKAGE: into the current directory
+    apt-get download -qq "$1" > log 2>&1 && return
+    # The lists may be too old, or not there at all.
+    as_root apt-get update -qq >> log 2>&1
+    apt-get download -qq "$1" >> log 2>&1
+}
+
 unpack() { # unpack ROOT PACKAGE PATTERN...: those files of a package
     local root=$1 package=$2
     shift 2
     mkdir -p "$root/deb"
-    (cd "$root/deb" && apt-get download -qq "$package" > log 2>&1) || {
+    (cd "$root/deb" && download "$package") || {
         cat "$root/deb/log" >&2
-        skip "apt can't download $package (try apt-get update)"
+        skip "apt can't download $package"
     }
     dpkg-deb --fsys-tarfile "$root"/deb/*.deb |
         tar -x -C "$root" --wildcards "$@"
@@ -127,33 +149,36 @@ extract_vmlinux() { # extract_vmlinux BZIMAGE > ELF
         xz -dc
 }
 
+kernel_package() {
+    apt-cache depends linux-image-amd64 2>/dev/null |
+        sed -n 's/.*Depends: \(linux-image-.*\)/\1/p'
+}
+
 # Xen and the kernel are unpacked, not installed: this machine does not boot
 # them.  The kernel, for dom0 and for the guests, is Debian's plain one: its
 # "cloud" kernel has no CONFIG_XEN_DOM0.  The folder gets its name only when it
 # is complete.
 fill_cache() {
-    local kernel new
+    local kernel
     [ ! -e "$cache/ready" ] || return 0
     say "fetching Xen and a kernel into $cache"
-    kernel=$(apt-cache depends linux-image-amd64 2>/dev/null |
-        sed -n 's/.*Depends: \(linux-image-.*\)/\1/p')
+    kernel=$(kernel_package)
     if [ -z "$kernel" ]; then
         as_root apt-get update -qq >&2 || true
-        kernel=$(apt-cache depends linux-image-amd64 2>/dev/null |
-            sed -n 's/.*Depends: \(linux-image-.*\)/\1/p')
+        kernel=$(kernel_package)
     fi
-    [ -n "$kernel" ] || skip "apt knows no kernel (try apt-get update)"
+    [ -n "$kernel" ] || skip "apt knows no linux-image-amd64"
     mkdir -p "$(dirname "$cache")"
-    new=$(mktemp -d "$cache.new-XXXXXX")
-    unpack "$new" "xen-hypervisor-$xen-amd64" "./boot/xen-$xen-amd64.gz"
-    unpack "$new" "$kernel" './boot/vmlinuz-*' \
+    new_cache=$(mktemp -d "$cache.new-XXXXXX")
+    unpack "$new_cache" "xen-hypervisor-$xen-amd64" "./boot/xen-$xen-amd64.gz"
+    unpack "$new_cache" "$kernel" './boot/vmlinuz-*' \
         './lib/modules/*/kernel/drivers/xen/*'
-    gzip -dc "$new/boot/xen-$xen-amd64.gz" > "$new/xen"
-    extract_vmlinux "$new"/boot/vmlinuz-* > "$new/vmlinux"
-    rm -r "${new:?}/boot"
-    touch "$new/ready"
+    gzip -dc "$new_cache/boot/xen-$xen-amd64.gz" > "$new_cache/xen"
+    extract_vmlinux "$new_cache"/boot/vmlinuz-* > "$new_cache/vmlinux"
+    rm -r "${new_cache:?}/boot"
+    touch "$new_cache/ready"
     rm -rf "$cache"
-    mv -T "$new" "$cache"
+    mv -T "$new_cache" "$cache"
 }
 
 [ "$(uname -sm)" = 'Linux x86_64' ] || skip "this is $(uname -sm), not x86_64"
@@ -161,21 +186,6 @@ command -v dpkg-query apt-get > /dev/null || skip "no dpkg and apt"
 need_packages qemu-system-x86 busybox-static cpio xz-utils "xen-utils-$xen" \
     xenstore-utils
 fill_cache
-
-# --- the work directory, and how it goes away --------------------------------
-
-work=$(mktemp -d)
-qemu_pid='' tail_pids=()
-cleanup() {
-    local pid
-    for pid in $qemu_pid "${tail_pids[@]}"; do
-        kill "$pid" 2>/dev/null || true
-    done
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # --- the initial file systems of dom0 and of a guest -------------------------
 

@@ -5,7 +5,8 @@
 #   shell.sh [BUILD_DIR]            (default: the current one)
 #
 # It is in /job, with what BUILD_DIR has of squeezed and the tests' programs.
-# To begin with: `start-guest a 256 512`, `./squeezed &`, `./squeezectl status`.
+# To begin with: `start-guest a 256 512`, `squeezed --config squeezed.conf &`,
+# `squeezectl status`.
 # End it with `exit`; what it leaves in /out is then in BUILD_DIR/xen-shell.
 set -euo pipefail
 
