@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "squeezed/platform/xen.h"
+
+#include "common/log.h"
+#include "squeezed/platform/xen_cache.h"
+#include "squeezed/platform/xen_hypervisor.h"
+#include "squeezed/platform/xen_ledger.h"
+#include "squeezed/platform/xen_writer.h"
+#include "xenstore_keys.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SETTLE_US    (200 * US_PER_MS)
+#define DEADLINE_US  (5 * US_PER_S)
+#define RECONNECT_US (10 * US_PER_MS)
+/* Between attempts to see the hypervisor. */
+#define RETRY_S 1
+
+/* What is the matter: the first of them that is. */
+enum trouble {
+    TROUBLE_NONE,
+    TROUBLE_XEN,
+    TROUBLE_XENSTORE,
+    TROUBLE_READING,
+    TROUBLE_RANGES
+};
+
+struct xen_platform {
+    struct platform platform;
+    struct event_base *base;
+    char path[108]; /* of xenstored's socket; as long as they can be */
+    enum xen_balloon balloon;
+    struct xen_hypervisor *hypervisor;
+    struct xsc *xsc;
+    struct xen_cache *cache;
+    struct xen_writer *writer;
+    struct xen_operations operations;
+    struct xen_loads loads;
+    struct event *retry;
+    unsigned connections;
+    char lost_why[80];
+    enum trouble said; /* what was logged last */
+    bool said_any;
+    /* The last listing, and the facts made of it. */
+    const struct xen_hypervisor_domain *listed;
+    size_t count;
+    struct xen_hypervisor_memory memory;
+    struct domain_facts *facts;
+    size_t capacity;
+};
+
+static struct xen_platform *
+to_xen(struct platform *platform)
+{
+    return (struct xen_platform *)platform;
+}
+
+/* What is the matter */
+
+static bool
+usable(const struct xen_platform *xen)
+{
+    return !xen_hypervisor_why(xen->hypervisor)[0] && xsc_is_up(xen->xsc) &&
+           xen_cache_ready(xen->cache);
+}
+
+static enum trouble
+find_trouble(const struct xen_platform *xen)
+{
+    if (xen_hypervisor_why(xen->hypervisor)[0])
+        return TROUBLE_XEN;
+    if (!xsc_is_up(xen->xsc))
+        return TROUBLE_XENSTORE;
+    if (!xen_cache_ready(xen->cache))
+        return TROUBLE_READING;
+    return xen_cache_lost_ranges(xen->cache) ? TROUBLE_RANGES : TROUBLE_NONE;
+}
+
+static enum trouble
+describe_trouble(const struct xen_platform *xen, char *text, size_t size)
+{
+    enum trouble trouble = find_trouble(xen);
+
+    text[0] = '\0';
+    switch (trouble) {
+    case TROUBLE_XEN:
+        snprintf(text, size, "%s", xen_hypervisor_why(xen->hypervisor));
+        break;
+    case TROUBLE_XENSTORE:
+        snprintf(text, size, "no xenstore at %.72s%s%.40s; connecting again",
+                 xen->path, xen->lost_why[0] ? ": " : "", xen->lost_why);
+        break;
+    case TROUBLE_READING:
+        snprintf(text, size, "reading the domains' keys from xenstore");
+        break;
+    case TROUBLE_RANGES:
+        snprintf(text, size,
+                 "xenstored was restarted without its content: %zu domains "
+                 "have lost their ranges; write their dynamic-min and "
+                 "dynamic-max again",
+                 xen_cache_lost_ranges(xen->cache));
+        break;
+    case TROUBLE_NONE:
+        break;
+    }
+    return trouble;
+}
+
+/* Logs what is the matter, once. */
+static void
+say(struct xen_platform *xen)
+{
+    char text[160];
+    enum trouble trouble = describe_trouble(xen, text, sizeof(text));
+
+    if (xen->said_any && trouble == xen->said)
+        return;
+    xen->said = trouble;
+    xen->said_any = true;
+    if (trouble)
+        log_warning("%s", text);
+    else
+        log_info("Xen and xenstore (%s) are there: %zu domains", xen->path,
+                 xen->count);
+}
+
+static void
+tell(struct xen_platform *xen)
+{
+    if (xen->platform.hooks.changed)
+        xen->platform.hooks.changed(xen->platform.hooks.context);
+}
+
+static void
+retry_soon(struct xen_platform *xen)
+{
+    static const struct timeval delay = { .tv_sec = RETRY_S };
+
+    if (!evtimer_pending(xen->retry, NULL))
+        evtimer_add(xen->retry, &delay);
+}
+
+/* Looking */
+
+static enum err
+list_domains(struct xen_platform *xen)
+{
+    enum err error = xen_hypervisor_look(xen->hypervisor, &xen->listed,
+                                         &xen->count, &xen->memory);
+
+    if (error) {
+        xen->count = 0;
+        retry_soon(xen);
+        return error;
+    }
+    xen_cache_sync(xen->cache, xen->listed, xen->count);
+    return ERR_NONE;
+}
+
+static uint32_t
+state_flags(const struct xen_hypervisor_domain *seen)
+{
+    uint32_t flags = 0;
+
+    if (seen->paused)
+        flags |= DOMAIN_PAUSED;
+    if (seen->shutdown)
+        flags |= DOMAIN_SHUTDOWN;
+    if (seen->dying)
+        flags |= DOMAIN_DYING;
+    if (seen->paused && !seen->ran && !seen->shutdown)
+        flags |= DOMAIN_BUILDING;
+    return flags;
+}
+
+static bool
+balloons(const struct xen_platform *xen, const struct xen_domain *domain,
+         const struct domain_facts *facts)
+{
+    switch (xen->balloon) {
+    case XEN_BALLOON_ALWAYS:
+        return (facts->flags & DOMAIN_MANAGED) &&
+               !(facts->flags & DOMAIN_BUILDING);
+    case XEN_BALLOON_AUTO:
+        if (domain->values[XEN_KEY_OFFSET].state == XEN_VALUE_GOOD)
+            return true;
+        break;
+    case XEN_BALLOON_FEATURE:
+        break;
+    }
+    return xen_cache_balloons(domain);
+}
+
+/* The frame: what is taken off the hypervisor's numbers, and put back when a
+ * limit is set.  Never more off than there is, so that limit - actual stays
+ * what it is. */
+static void
+find_frame(struct xen_domain *domain, const struct xen_hypervisor_domain *seen)
+{
+    const struct xen_value *offset = &domain->values[XEN_KEY_OFFSET];
+
+    domain->offset_kib = offset->state == XEN_VALUE_GOOD ? offset->number : 0;
+    domain->offset_kib = min_i64(domain->offset_kib, (int64_t)seen->held_kib);
+    domain->extra_kib = domain->managed && seen->hvm ? XEN_EXTRA_KIB : 0;
+}
+
+static uint64_t
+in_frame(uint64_t kib, int64_t taken_off)
+{
+    return (uint64_t)max_i64((int64_t)kib - taken_off, 0);
+}
+
+static uint64_t
+target_of(const struct xen_domain *domain, uint64_t actual_kib)
+{
+    const struct xen_value *target = &domain->values[XEN_KEY_TARGET];
+
+    if (domain->writes)
+        return domain->written_kib;
+    if (target->state == XEN_VALUE_GOOD)
+        return page_down((uint64_t)target->number);
+    return actual_kib;
+}
+
+/* What the hypervisor alone tells: an unmanaged domain, its limit raw.  Nobody
+ * can hold more than there is, whatever limit it has ("unlimited", too); dom0,
+ * which nobody builds and which has no limit on most hosts, counts at what it
+ * holds. */
+static struct domain_facts
+raw_facts(struct xen_platform *xen, const struct xen_hypervisor_domain *seen)
+{
+    struct domain_facts facts = {
+        .domid = seen->domid,
+        .flags = state_flags(seen),
+        .actual_kib = seen->held_kib,
+        .limit_kib = seen->domid == 0
+                         ? seen->held_kib
+                         : min_u64(seen->max_kib, xen->memory.total_kib),
+        .claim_kib = seen->claim_kib,
+        .target_kib = seen->held_kib,
+    };
+
+    memcpy(facts.uuid, seen->uuid, sizeof(facts.uuid));
+    /* One call per domain: only while it is built, when it matters. */
+    if ((facts.flags & DOMAIN_BUILDING) && seen->hvm)
+        facts.paging_kib =
+            xen_hypervisor_paging_kib(xen->hypervisor, seen->domid);
+    return facts;
+}
+
+static void
+add_keys(const struct xen_platform *xen, struct xen_domain *domain,
+         const struct xen_hypervisor_domain *seen, struct domain_facts *facts)
+{
+    int64_t taken_off;
+
+    find_frame(domain, seen);
+    taken_off = domain->offset_kib + (int64_t)domain->extra_kib;
+    facts->actual_kib = in_frame(facts->actual_kib, domain->offset_kib);
+    facts->limit_kib = in_frame(facts->limit_kib, taken_off);
+    facts->offset_kib = domain->offset_kib;
+    facts->extra_kib = domain->extra_kib;
+    facts->target_kib = target_of(domain, facts->actual_kib);
+    if (domain->managed) {
+        facts->flags |= DOMAIN_MANAGED;
+        facts->static_min_kib = domain->range.static_min_kib;
+        facts->dynamic_min_kib = domain->range.dynamic_min_kib;
+        facts->dynamic_max_kib = domain->range.dynamic_max_kib;
+        facts->static_max_kib = domain->range.static_max_kib;
+    }
+    if (balloons(xen, domain, facts))
+        facts->flags |= DOMAIN_BALLOON;
+}
+
+/* Names are final once the domain has been built. */
+static void
+note_built(struct xen_domain *domain, const struct domain_facts *facts)
+{
+    bool building = facts->flags & DOMAIN_BUILDING;
+
+    if (domain->was_building && !building)
+        xen_cache_reread_texts(domain);
+    domain->was_building = building;
+}
+
+static bool
+make_room(struct xen_platform *xen, size_t count)
+{
+    size_t capacity = count + count / 2 + 16;
+    struct domain_facts *facts;
+
+    if (count <= xen->capacity)
+        return true;
+    facts = realloc(xen->facts, capacity * sizeof(*facts));
+    if (!facts)
+        return false;
+    xen->facts = facts;
+    xen->capacity = capacity;
+    return true;
+}
+
+/* The cache has what was listed, in the same order (less, if there was no
+ * memory for it).  A domain whose keys are still being read is unmanaged. */
+static void
+fill_facts(struct xen_platform *xen)
+{
+    struct xen_domain *domain;
+    size_t known = 0;
+
+    for (size_t i = 0; i < xen->count; i++) {
+        xen->facts[i] = raw_facts(xen, &xen->listed[i]);
+        domain = xen_cache_at(xen->cache, known);
+        if (!domain || domain->domid != xen->listed[i].domid)
+            continue;
+        known++;
+        if (domain->started && !domain->starting && domain->domid != 0)
+            add_keys(xen, domain, &xen->listed[i], &xen->facts[i]);
+        note_built(domain, &xen->facts[i]);
+    }
+}
+
+static enum err
+xen_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
+{
+    struct xen_platform *xen = to_xen(platform);
+    enum err error = list_domains(xen);
+
+    (void)now_us;
+    if (error || !usable(xen))
+        return ERR_NOT_READY;
+    if (!make_room(xen, xen->count))
+        return ERR_NO_MEMORY;
+    fill_facts(xen);
+    *ret = (struct snapshot){
+        .total_kib = xen->memory.total_kib,
+        .free_kib = xen->memory.free_kib,
+        .scrub_kib = xen->memory.scrub_kib,
+        .domains = xen->facts,
+        .count = xen->count,
+    };
+    return ERR_NONE;
+}
+
+/* Acting */
+
+static void
+xen_apply(struct platform *platform, const struct setting *settings,
+          size_t count)
+{
+    xen_writer_apply(to_xen(platform)->writer, settings, count);
+}
+
+static void
+xen_persist(struct platform *platform, const struct ledger_change *changes,
+            size_t count, platform_done *done, void *arg)
+{
+    struct xen_platform *xen = to_xen(platform);
+
+    xen_ledger_persist(
+        xen->xsc, xen->hypervisor, changes, count,
+        xen_operation_new(&xen->operations, xen->base, done, arg));
+}
+
+static void
+xen_load(struct platform *platform, platform_loaded *done, void *arg)
+{
+    struct xen_platform *xen = to_xen(platform);
+
+    xen_ledger_load(&xen->loads, xen->xsc, done, arg);
+}
+
+static void
+xen_set_range(struct platform *platform, uint32_t domid, uint64_t min_kib,
+              uint64_t max_kib, platform_done *done, void *arg)
+{
+    struct xen_platform *xen = to_xen(platform);
+    char paths[2][XEN_KEY_PATH], values[2][24];
+    struct xsc_change changes[2] = {
+        { xen_key_path(XEN_KEY_DYNAMIC_MIN, domid, paths[0]), values[0] },
+        { xen_key_path(XEN_KEY_DYNAMIC_MAX, domid, paths[1]), values[1] },
+    };
+
+    snprintf(values[0], sizeof(values[0]), "%" PRIu64, min_kib);
+    snprintf(values[1], sizeof(values[1]), "%" PRIu64, max_kib);
+    xen_operation_commit(
+        xen_operation_new(&xen->operations, xen->base, done, arg), xen->xsc,
+        changes, 2);
+}
+
+/* Telling */
+
+static const struct xen_hypervisor_domain *
+find_listed(const struct xen_platform *xen, uint32_t domid)
+{
+    for (size_t i = 0; i < xen->count; i++)
+        if (xen->listed[i].domid == domid)
+            return &xen->listed[i];
+    return NULL;
+}
+
+static bool
+xen_describe(struct platform *platform, uint32_t domid, struct domain_text *ret)
+{
+    struct xen_platform *xen = to_xen(platform);
+    const struct xen_domain *domain = xen_cache_find(xen->cache, domid);
+    const struct xen_hypervisor_domain *seen = find_listed(xen, domid);
+    const char *type = domain ? xen_cache_type(domain) : NULL;
+
+    if (!domain)
+        return false;
+    if (!type)
+        type = seen && seen->hvm ? "hvm" : "pv";
+    snprintf(ret->name, sizeof(ret->name), "%s", domain->name);
+    snprintf(ret->type, sizeof(ret->type), "%s", type);
+    snprintf(ret->range_error, sizeof(ret->range_error), "%s",
+             domain->range_error);
+    return true;
+}
+
+static void
+xen_health(struct platform *platform, struct platform_health *ret)
+{
+    struct xen_platform *xen = to_xen(platform);
+
+    ret->connected = usable(xen);
+    ret->reconnects = xen->connections > 0 ? xen->connections - 1 : 0;
+    describe_trouble(xen, ret->why, sizeof(ret->why));
+}
+
+/* Life */
+
+static void
+retry_due(evutil_socket_t fd, short events, void *arg)
+{
+    struct xen_platform *xen = arg;
+
+    (void)fd;
+    (void)events;
+    list_domains(xen);
+    say(xen);
+    if (usable(xen))
+        tell(xen);
+    else
+        retry_soon(xen);
+}
+
+static void
+connection_up(void *context)
+{
+    struct xen_platform *xen = context;
+
+    xen->connections++;
+    xen->lost_why[0] = '\0';
+    xsc_watch(xen->xsc, WATCH_INTRODUCE, WATCH_INTRODUCE, NULL, NULL);
+    xsc_watch(xen->xsc, WATCH_RELEASE, WATCH_RELEASE, NULL, NULL);
+    xen_cache_up(xen->cache, xen->xsc);
+    list_domains(xen);
+    retry_soon(xen);
+}
+
+static void
+connection_lost(void *context, const char *why)
+{
+    struct xen_platform *xen = context;
+
+    snprintf(xen->lost_why, sizeof(xen->lost_why), "%s", why);
+    xen_cache_lost(xen->cache);
+    say(xen);
+    retry_soon(xen);
+    tell(xen);
+}
+
+static void
+watch_fired(void *context, const char *path, const char *token)
+{
+    struct xen_platform *xen = context;
+
+    if (xen_cache_event(xen->cache, path, token))
+        return;
+    if (!strcmp(token, WATCH_INTRODUCE))
+        xen_cache_introduced(xen->cache);
+    if (usable(xen))
+        tell(xen);
+}
+
+/* Called only when all is ready. */
+static void
+keys_changed(void *context)
+{
+    struct xen_platform *xen = context;
+
+    say(xen);
+    tell(xen);
+}
+
+static void
+xen_free(struct platform *platform)
+{
+    struct xen_platform *xen = to_xen(platform);
+
+    /* First: nothing comes back from then on. */
+    if (xen->xsc)
+        xsc_free(xen->xsc);
+    xen_operations_free(&xen->operations);
+    xen_loads_free(&xen->loads);
+    xen_writer_free(xen->writer);
+    xen_cache_free(xen->cache);
+    xen_hypervisor_free(xen->hypervisor);
+    if (xen->retry)
+        event_free(xen->retry);
+    free(xen->facts);
+    free(xen);
+}
+
+static const struct platform_ops xen_ops = {
+    .name = "xen",
+    .look = xen_look,
+    .apply = xen_apply,
+    .persist = xen_persist,
+    .load = xen_load,
+    .set_range = xen_set_range,
+    .describe = xen_describe,
+    .health = xen_health,
+    .free = xen_free,
+};
+
+static void
+find_socket(const char *wanted, char *path, size_t size)
+{
+    const char *variable = getenv("XENSTORED_PATH");
+    const char *folder = getenv("XENSTORED_RUNDIR");
+
+    if (wanted && strcmp(wanted, "auto"))
+        snprintf(path, size, "%s", wanted);
+    else if (variable && variable[0])
+        snprintf(path, size, "%s", variable);
+    else
+        snprintf(path, size, "%s/socket",
+                 folder && folder[0] ? folder : "/run/xenstored");
+}
+
+static bool
+make_parts(struct xen_platform *xen, const struct xen_options *options)
+{
+    const struct xsc_options client = {
+        .deadline_us =
+            options->deadline_us > 0 ? options->deadline_us : DEADLINE_US,
+        .reconnect_us = RECONNECT_US,
+    };
+    const struct xsc_hooks client_hooks = { xen, connection_up, connection_lost,
+                                            watch_fired };
+    const struct xen_cache_hooks cache_hooks = { xen, keys_changed };
+    int64_t settle_us =
+        options->range_settle_us > 0 ? options->range_settle_us : SETTLE_US;
+
+    xen->hypervisor = xen_hypervisor_new();
+    xen->cache = xen_cache_new(xen->base, settle_us, &cache_hooks);
+    xen->retry = evtimer_new(xen->base, retry_due, xen);
+    if (!xen->hypervisor || !xen->cache || !xen->retry)
+        return false;
+    xen->xsc = xsc_new(xen->base, xen->path, &client, &client_hooks);
+    if (!xen->xsc)
+        return false;
+    xen->writer = xen_writer_new(xen->xsc, xen->hypervisor, xen->cache);
+    return xen->writer;
+}
+
+struct platform *
+xen_platform_new(struct event_base *base, const struct xen_options *options)
+{
+    struct xen_platform *xen = calloc(1, sizeof(*xen));
+
+    if (!xen)
+        return NULL;
+    xen->platform.ops = &xen_ops;
+    xen->base = base;
+    xen->balloon = options->balloon;
+    LIST_INIT(&xen->operations);
+    LIST_INIT(&xen->loads);
+    find_socket(options->xenstore, xen->path, sizeof(xen->path));
+    if (!make_parts(xen, options)) {
+        xen_free(&xen->platform);
+        return NULL;
+    }
+    if (list_domains(xen))
+        say(xen);
+    retry_soon(xen);
+    return &xen->platform;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The hypercalls that the xen platform makes, behind a few functions.  The
+ * only room that includes xenctrl.h: above it there are no pages, no flags of
+ * Xen's and no errno. */
+#ifndef XEN_HYPERVISOR_H
+#define XEN_HYPERVISOR_H
+
+#include "common/err.h"
+#include "common/units.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct xen_hypervisor;
+
+/* A domain as Xen counts it: no offset and no extra taken off. */
+struct xen_hypervisor_domain {
+    uint32_t domid;
+    uint8_t uuid[UUID_BYTES];
+    uint64_t held_kib;  /* tot_pages */
+    uint64_t max_kib;   /* max_pages; at most LIMIT_SIZE_KIB ("unlimited") */
+    uint64_t claim_kib; /* outstanding_pages */
+    bool hvm;           /* HVM or PVH: Xen doesn't tell them apart */
+    bool paused;
+    bool shutdown;
+    bool dying;
+    bool ran; /* has used CPU time */
+};
+
+struct xen_hypervisor_memory {
+    uint64_t total_kib;
+    uint64_t free_kib; /* claims not taken off */
+    uint64_t scrub_kib;
+};
+
+/* Closed at first.  NULL without memory. */
+struct xen_hypervisor *
+xen_hypervisor_new(void);
+
+/* NULL is fine. */
+void
+xen_hypervisor_free(struct xen_hypervisor *hypervisor);
+
+/* Opens libxenctrl if it isn't open.  ERR_NOT_READY where there is no Xen. */
+enum err
+xen_hypervisor_open(struct xen_hypervisor *hypervisor);
+
+/* What was wrong with the last open or look, for people; empty: nothing. */
+const char *
+xen_hypervisor_why(const struct xen_hypervisor *hypervisor);
+
+/* All domains in ascending order, then the host's memory.  In this order: what
+ * a domain takes in between counts twice then, instead of not at all.  *ret
+ * lives until the next call.  Opens first where that is needed. */
+enum err
+xen_hypervisor_look(struct xen_hypervisor *hypervisor,
+                    const struct xen_hypervisor_domain **ret, size_t *ret_count,
+                    struct xen_hypervisor_memory *ret_memory);
+
+/* One domain, asked for now; ERR_UNKNOWN_DOMAIN if there is none. */
+enum err
+xen_hypervisor_domain(struct xen_hypervisor *hypervisor, uint32_t domid,
+                      struct xen_hypervisor_domain *ret);
+
+/* max_pages.  ERR_UNKNOWN_DOMAIN if there is no such domain (any more). */
+enum err
+xen_hypervisor_set_limit(struct xen_hypervisor *hypervisor, uint32_t domid,
+                         uint64_t kib);
+
+/* The domain's shadow or HAP memory; 0 where Xen can't tell. */
+uint64_t
+xen_hypervisor_paging_kib(struct xen_hypervisor *hypervisor, uint32_t domid);
+
+#endif
