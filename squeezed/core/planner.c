@@ -540,8 +540,8 @@ static void
 set_targets(struct planner *p, const struct tally *t, struct plan *plan,
             int64_t now_us)
 {
-    bool shrinks = false, act;
-    uint64_t sum = 0;
+    uint64_t sum = 0, coming = 0;
+    bool act;
 
     for (size_t i = 0; i < p->host.count; i++) {
         struct domain *d = &p->host.domains[i];
@@ -549,11 +549,12 @@ set_targets(struct planner *p, const struct tally *t, struct plan *plan,
         if (!d->movable)
             continue;
         d->next_kib = costless_target(d);
-        shrinks |= d->next_kib < d->facts.target_kib &&
-                   d->next_kib < d->facts.actual_kib;
+        coming += sub_or_0(min_u64(d->facts.target_kib, d->facts.actual_kib),
+                           d->next_kib);
     }
+    /* A few pages that may not be worth a write are nothing to wait for. */
     grow(p, t->headroom_kib - (int64_t)plan->unmet_kib,
-         shrinks || anything_comes(p));
+         coming >= p->settings.tolerance_kib || anything_comes(p));
     for (size_t i = 0; i < p->host.count; i++)
         if (p->host.domains[i].movable)
             sum += deviation_kib(&p->host.domains[i]);

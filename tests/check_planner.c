@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The planner's decisions, one by one, on small hosts. */
+#include "squeezed/core/judge.h"
+#include "tests/toy_host.h"
+
+#include <check.h>
+#include <stdlib.h>
+
+#define GIB     (UINT64_C(1) * KIB_PER_GIB)
+#define MIB     (UINT64_C(1) * KIB_PER_MIB)
+#define RESERVE (72 * MIB)
+#define MINUTE  (INT64_C(60) * US_PER_S)
+
+static struct toy_host toy;
+
+/* The standard host: n domains, dynamic 1 to 4 GiB, all at 4, nothing free. */
+static void
+full_host(size_t n)
+{
+    toy_init(&toy, RESERVE + n * 4 * GIB);
+    for (size_t i = 0; i < n; i++)
+        toy_add(&toy, GIB, 4 * GIB, 4 * GIB);
+    toy_settle(&toy, MINUTE);
+}
+
+static double
+reserve_seconds(uint64_t kib)
+{
+    int64_t start = toy.now_us;
+
+    toy_reserve(&toy, kib, kib, MINUTE, false);
+    toy_await(&toy, 2 * MINUTE);
+    return (double)(toy.now_us - start) / 1e6;
+}
+
+START_TEST(a_full_host_makes_room)
+{
+    double seconds;
+
+    full_host(64);
+    ck_assert_uint_eq(toy.writes, 0);
+    seconds = reserve_seconds(8 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    ck_assert_uint_eq(toy.last_answer.amount_kib, 8 * GIB);
+    ck_assert_double_le(seconds, 0.125 * 1.1);
+    ck_assert_uint_eq(toy.writes, 64); /* one a donor */
+    for (size_t i = 0; i < 64; i++)
+        ck_assert_uint_eq(toy.facts[i].target_kib, 4 * GIB - 128 * MIB);
+}
+END_TEST
+
+START_TEST(enough_is_granted_at_once)
+{
+    full_host(3);
+    toy_destroy(&toy, 0);
+    toy_reserve(&toy, 4 * GIB, 4 * GIB, MINUTE, false);
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.answers, 1);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    ck_assert_uint_eq(toy.writes, 0);
+}
+END_TEST
+
+START_TEST(the_impossible_is_refused_before_anything_moves)
+{
+    full_host(64);
+    toy_reserve(&toy, 193 * GIB, 193 * GIB, MINUTE, false);
+    toy_pass(&toy);
+    ck_assert_int_eq(toy.last_answer.error, ERR_CANNOT_FREE);
+    ck_assert_uint_eq(toy.last_answer.needed_kib, 193 * GIB);
+    ck_assert_uint_eq(toy.last_answer.free_kib, 192 * GIB);
+    ck_assert_uint_eq(toy.last_answer.short_kib, GIB);
+    ck_assert_uint_eq(toy.writes, 0);
+}
+END_TEST
+
+START_TEST(exactly_the_most)
+{
+    uint64_t less = (uint64_t)_i * 4;
+
+    full_host(16);
+    reserve_seconds(48 * GIB - less);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+}
+END_TEST
+
+START_TEST(inaccurate_guests_end_it_too)
+{
+    uint64_t less = (uint64_t)_i * 4;
+
+    full_host(16);
+    for (size_t i = 0; i < 16; i++)
+        toy.guests[i].inaccuracy_kib = 4;
+    reserve_seconds(48 * GIB - less);
+    ck_assert_int_eq(toy.last_answer.error,
+                     less < 16 * 4 ? ERR_UNCOOPERATIVE : ERR_NONE);
+}
+END_TEST
+
+START_TEST(others_give_for_the_stuck)
+{
+    double seconds;
+
+    full_host(64);
+    for (int i = 0; i < _i; i++)
+        toy.guests[i * 7].stuck = true;
+    seconds = reserve_seconds(8 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    ck_assert_double_le(seconds, (_i == 1 ? 0.127 : 0.143) * 1.1 + 0.25);
+    ck_assert_uint_le(toy.writes, 3 * 64);
+}
+END_TEST
+
+START_TEST(others_give_for_the_slow)
+{
+    double seconds;
+
+    full_host(64);
+    toy.guests[5].rate_kib_s = MIB;
+    seconds = reserve_seconds(8 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    ck_assert_double_le(seconds, 0.127 * 1.1 + 0.25);
+    ck_assert_uint_le(toy.writes, 3 * 64);
+    /* It goes on to its fair share, and the others get back what it frees. */
+    toy_settle(&toy, 5 * MINUTE);
+    for (size_t i = 0; i < 64; i++) { /* within a page a domain */
+        ck_assert_uint_le(toy.facts[i].actual_kib, 4 * GIB - 128 * MIB + 256);
+        ck_assert_uint_ge(toy.facts[i].actual_kib, 4 * GIB - 128 * MIB - 256);
+    }
+}
+END_TEST
+
+START_TEST(stuck_guests_are_named_after_5_s)
+{
+    double seconds;
+
+    full_host(4);
+    toy.guests[1].stuck = toy.guests[3].stuck = true;
+    seconds = reserve_seconds(10 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_UNCOOPERATIVE);
+    ck_assert_double_ge(seconds, 5);
+    ck_assert_double_le(seconds, 5.2);
+    ck_assert_uint_eq(toy.plan.debtor_count, 2);
+    ck_assert_uint_eq(toy.plan.debtors[0], toy.facts[1].domid);
+    ck_assert_uint_eq(toy.plan.debtors[1], toy.facts[3].domid);
+    ck_assert_uint_eq(toy.last_answer.free_kib, 6 * GIB);
+    /* The others' targets are back in the same pass. */
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(toy.facts[i].target_kib, 4 * GIB);
+}
+END_TEST
+
+START_TEST(a_stuck_guest_is_set_to_what_it_holds)
+{
+    full_host(4);
+    toy.guests[1].stuck = true;
+    reserve_seconds(6 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    toy_settle(&toy, MINUTE);
+    ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB);
+    ck_assert_uint_eq(toy.facts[1].limit_kib, 4 * GIB);
+}
+END_TEST
+
+START_TEST(a_guest_that_behaves_again_takes_part_again)
+{
+    full_host(4);
+    toy.guests[1].stuck = true;
+    reserve_seconds(6 * GIB);
+    toy_settle(&toy, MINUTE);
+    toy.guests[1].stuck = false;
+    for (int i = 0; i < 30; i++) {
+        toy_advance(&toy, US_PER_S);
+        toy_pass(&toy);
+    }
+    toy_settle(&toy, MINUTE);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(toy.facts[i].actual_kib, 2560 * MIB);
+}
+END_TEST
+
+START_TEST(a_storm_costs_one_squeeze)
+{
+    int64_t start;
+
+    full_host(64);
+    start = toy.now_us;
+    for (int i = 0; i < 32; i++)
+        toy_reserve(&toy, GIB, GIB, MINUTE, false);
+    while (toy.answers < 32)
+        toy_await(&toy, MINUTE);
+    ck_assert_uint_eq(toy.planner.ledger.reserved_kib, 32 * GIB);
+    ck_assert_double_le((double)(toy.now_us - start) / 1e6, 0.5 * 1.1);
+    ck_assert_uint_eq(toy.writes, 64);
+}
+END_TEST
+
+START_TEST(first_come_first_served)
+{
+    full_host(4);
+    toy_destroy(&toy, 0); /* 4 GiB come free */
+    toy_reserve(&toy, 6 * GIB, 6 * GIB, MINUTE, false);
+    toy_reserve(&toy, GIB, GIB, MINUTE, false);
+    toy_await(&toy, MINUTE);
+    ck_assert_uint_eq(toy.last_answer.seq, 1);
+}
+END_TEST
+
+START_TEST(what_comes_free_is_given_back_at_once)
+{
+    full_host(64);
+    reserve_seconds(8 * GIB);
+    toy_settle(&toy, MINUTE);
+    toy.writes = 0;
+    ledger_remove(&toy.planner.ledger, &toy.entries[0]);
+    toy_pass(&toy);
+    for (size_t i = 0; i < 64; i++)
+        ck_assert_uint_eq(toy.facts[i].target_kib, 4 * GIB);
+    ck_assert_uint_eq(toy.writes, 64);
+}
+END_TEST
+
+START_TEST(memory_flows_as_it_is_freed)
+{
+    uint64_t sum, least = UINT64_MAX;
+    int64_t start;
+
+    toy_init(&toy, RESERVE + 160 * GIB);
+    for (size_t i = 0; i < 64; i++)
+        toy_add(&toy, GIB, 4 * GIB, i % 2 ? 4 * GIB : GIB);
+    start = toy.now_us;
+    toy_pass(&toy);
+    while (!toy.plan.settled && toy.now_us < start + MINUTE) {
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        sum = 0;
+        for (size_t i = 0; i < 64; i++)
+            sum += toy.facts[i].actual_kib;
+        least = min_u64(least, sum);
+        toy_pass(&toy);
+    }
+    for (size_t i = 0; i < 64; i++)
+        ck_assert_uint_eq(toy.facts[i].actual_kib, 2560 * MIB);
+    ck_assert_double_le((double)(toy.now_us - start) / 1e6, 1.5 * 1.25 + 0.2);
+    ck_assert_uint_ge(least, 152 * GIB); /* 5 % */
+    ck_assert_uint_le(toy.writes, 32 + 32 * 12);
+}
+END_TEST
+
+START_TEST(a_range_gets_its_fair_share)
+{
+    full_host(64);
+    toy_reserve(&toy, 150 * GIB, 400 * GIB, MINUTE, false);
+    toy_await(&toy, MINUTE);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    /* ratio = (256 - 64 - 150) / (192 + 250); 150 + 250 ratio = 173.756 */
+    ck_assert_double_eq_tol((double)toy.last_answer.amount_kib / GIB, 173.756,
+                            0.001);
+}
+END_TEST
+
+START_TEST(waits_where_asked_to)
+{
+    full_host(4);
+    toy_reserve(&toy, 13 * GIB, 13 * GIB, MINUTE, true);
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.answers, 0);
+    ck_assert_uint_eq(toy.writes, 0); /* impossible: no want */
+    toy_destroy(&toy, 0);
+    toy_await(&toy, MINUTE);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+}
+END_TEST
+
+START_TEST(a_deadline_is_an_answer)
+{
+    full_host(2);
+    toy.guests[0].rate_kib_s = toy.guests[1].rate_kib_s = MIB * 10;
+    toy_reserve(&toy, 2 * GIB, 2 * GIB, 3 * US_PER_S, false);
+    toy_await(&toy, MINUTE);
+    ck_assert_int_eq(toy.last_answer.error, ERR_TIMEOUT);
+    for (size_t i = 0; i < 2; i++) /* back as far as there is headroom */
+        ck_assert_uint_eq(toy.facts[i].target_kib, 4 * GIB);
+}
+END_TEST
+
+/* The domain that owns a reservation may take it, and nothing is counted
+ * twice. */
+START_TEST(a_promise_is_counted_once)
+{
+    struct domain_facts *f;
+    size_t n;
+
+    full_host(4);
+    reserve_seconds(2 * GIB);
+    toy_settle(&toy, MINUTE);
+    n = toy_add(&toy, 0, 0, 0);
+    f = &toy.facts[n];
+    f->flags = DOMAIN_BUILDING | DOMAIN_PAUSED;
+    ledger_transfer(&toy.planner.ledger, &toy.entries[0], f->domid);
+    toy.writes = 0;
+    for (int i = 0; i <= 16; i++) {
+        toy_pass(&toy);
+        ck_assert_int_eq(toy_headroom(&toy), 0);
+        f->actual_kib += 128 * MIB;
+        toy.snapshot.free_kib -= 128 * MIB;
+        f->claim_kib = 2 * GIB - min_u64(f->actual_kib, 2 * GIB);
+        if (i == 15)
+            break;
+    }
+    toy_pass(&toy);
+    ck_assert_int_eq(toy_headroom(&toy), 0);
+    ck_assert_uint_eq(toy.writes, 0);
+    f->flags = 0; /* it runs */
+    toy_pass(&toy);
+    ck_assert(toy.entries[0].over);
+    ck_assert_int_eq(toy_headroom(&toy), 0);
+}
+END_TEST
+
+START_TEST(foreign_limits_are_taken_back)
+{
+    full_host(2);
+    toy.facts[0].limit_kib += MIB; /* xl mem-max leaves 1 MiB */
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.facts[0].limit_kib, 4 * GIB);
+}
+END_TEST
+
+START_TEST(the_untouchable_are_left_alone)
+{
+    static const uint32_t flags[] = { DOMAIN_PAUSED, DOMAIN_FROZEN,
+                                      DOMAIN_SHUTDOWN, DOMAIN_DYING,
+                                      DOMAIN_BUILDING };
+
+    full_host(3);
+    toy.facts[1].flags |= flags[_i];
+    reserve_seconds(3 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB);
+    toy_reserve(&toy, 4 * GIB, 4 * GIB, MINUTE, false);
+    toy_pass(&toy);
+    ck_assert_int_eq(toy.last_answer.error, ERR_CANNOT_FREE);
+}
+END_TEST
+
+START_TEST(theft_is_made_good)
+{
+    full_host(4);
+    reserve_seconds(2 * GIB);
+    toy.snapshot.free_kib -= GIB; /* somebody built behind our back */
+    toy.snapshot.total_kib -= GIB;
+    toy_settle(&toy, MINUTE);
+    ck_assert_int_eq(toy_headroom(&toy), 0);
+}
+END_TEST
+
+START_TEST(a_raised_minimum_comes_first)
+{
+    full_host(4);
+    reserve_seconds(8 * GIB);
+    toy_settle(&toy, MINUTE);
+    toy.facts[2].dynamic_min_kib = 3 * GIB;
+    toy_settle(&toy, MINUTE);
+    ck_assert_uint_ge(toy.facts[2].actual_kib, 3 * GIB);
+}
+END_TEST
+
+START_TEST(a_cushion_is_kept_and_used)
+{
+    full_host(4);
+    toy.planner.settings.cushion_kib = GIB;
+    toy_settle(&toy, MINUTE);
+    ck_assert_int_eq(toy_headroom(&toy), GIB);
+    toy_reserve(&toy, GIB, GIB, MINUTE, false);
+    toy_pass(&toy); /* at once, and filled again */
+    ck_assert_uint_eq(toy.answers, 1);
+    toy_settle(&toy, MINUTE);
+    ck_assert_int_eq(toy_headroom(&toy), GIB);
+}
+END_TEST
+
+START_TEST(what_if_agrees)
+{
+    struct what_if w;
+
+    full_host(8);
+    planner_what_if(&toy.planner, 8 * GIB, 8 * GIB, toy.now_us, &w);
+    ck_assert_int_eq(w.verdict, VERDICT_AFTER_SQUEEZE);
+    ck_assert_uint_eq(w.amount_kib, 8 * GIB);
+    ck_assert_uint_eq(toy.planner.host.domains[0].share_kib, 3 * GIB);
+    planner_what_if(&toy.planner, 25 * GIB, 25 * GIB, toy.now_us, &w);
+    ck_assert_int_eq(w.verdict, VERDICT_IMPOSSIBLE);
+    ck_assert_uint_eq(w.short_kib, GIB);
+    toy_destroy(&toy, 0);
+    toy_pass(&toy);
+    planner_what_if(&toy.planner, 4 * GIB, 4 * GIB, toy.now_us, &w);
+    ck_assert_int_eq(w.verdict, VERDICT_NOW);
+}
+END_TEST
+
+START_TEST(at_rest_nothing_is_written)
+{
+    full_host(10);
+    reserve_seconds(3 * GIB + 4);
+    toy_settle(&toy, MINUTE);
+    toy.writes = 0;
+    for (int i = 0; i < 100; i++) {
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+    }
+    ck_assert_uint_eq(toy.writes, 0);
+    ck_assert_int_ge(toy.plan.next_us - toy.now_us, 10 * US_PER_S);
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *suite = suite_create("planner");
+    TCase *tcase = tcase_create("planner");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(tcase, a_full_host_makes_room);
+    tcase_add_test(tcase, enough_is_granted_at_once);
+    tcase_add_test(tcase, the_impossible_is_refused_before_anything_moves);
+    tcase_add_loop_test(tcase, exactly_the_most, 0, 256);
+    tcase_add_loop_test(tcase, inaccurate_guests_end_it_too, 0, 64);
+    tcase_add_loop_test(tcase, others_give_for_the_stuck, 1, 9);
+    tcase_add_test(tcase, others_give_for_the_slow);
+    tcase_add_test(tcase, stuck_guests_are_named_after_5_s);
+    tcase_add_test(tcase, a_stuck_guest_is_set_to_what_it_holds);
+    tcase_add_test(tcase, a_guest_that_behaves_again_takes_part_again);
+    tcase_add_test(tcase, a_storm_costs_one_squeeze);
+    tcase_add_test(tcase, first_come_first_served);
+    tcase_add_test(tcase, what_comes_free_is_given_back_at_once);
+    tcase_add_test(tcase, memory_flows_as_it_is_freed);
+    tcase_add_test(tcase, a_range_gets_its_fair_share);
+    tcase_add_test(tcase, waits_where_asked_to);
+    tcase_add_test(tcase, a_deadline_is_an_answer);
+    tcase_add_test(tcase, a_promise_is_counted_once);
+    tcase_add_test(tcase, foreign_limits_are_taken_back);
+    tcase_add_loop_test(tcase, the_untouchable_are_left_alone, 0, 5);
+    tcase_add_test(tcase, theft_is_made_good);
+    tcase_add_test(tcase, a_raised_minimum_comes_first);
+    tcase_add_test(tcase, a_cushion_is_kept_and_used);
+    tcase_add_test(tcase, what_if_agrees);
+    tcase_add_test(tcase, at_rest_nothing_is_written);
+    tcase_set_timeout(tcase, 60);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The promises, on random hosts with random events; toy_pass() asserts those
+ * that hold at every step (no theft, in range, sums), this file those that
+ * need a while: always an answer, no waste, early refusal. */
+#include "squeezed/core/judge.h"
+#include "tests/toy_host.h"
+
+#include <assert.h>
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB (UINT64_C(1) * KIB_PER_MIB)
+#define GIB (UINT64_C(1) * KIB_PER_GIB)
+
+static struct toy_host toy;
+
+static uint64_t
+random_kib(struct random *r, uint64_t most)
+{
+    return random_below(r, most / KIB_PER_PAGE + 1) * KIB_PER_PAGE;
+}
+
+static void
+add_domain(struct random *r)
+{
+    uint64_t most = sub_or_0(toy.snapshot.free_kib, 100 * MIB);
+    uint64_t max = random_kib(r, 4 * GIB) + 16 * MIB;
+    uint64_t min = random_kib(r, max);
+    uint64_t actual = min_u64(random_kib(r, max), most) / 4 * 4;
+    struct toy_guest *g;
+    size_t i;
+
+    if (toy.snapshot.count == TOY_DOMAINS || toy_headroom(&toy) < 0)
+        return;
+    /* Another builder sees all free memory: now and then it takes it. */
+    if (random_below(r, 8))
+        actual = min_u64(actual, (uint64_t)toy_headroom(&toy) / 4 * 4);
+    i = toy_add(&toy, min, max, actual);
+    g = &toy.guests[i];
+    g->rate_kib_s = (1 + random_below(r, 1024)) * 1024;
+    g->stuck = random_below(r, 8) == 0;
+    if (random_below(r, 6) == 0)
+        g->inaccuracy_kib = 4 * random_below(r, 16);
+    if (random_below(r, 6) == 0)
+        g->floor_kib = random_kib(r, max);
+    if (random_below(r, 6) == 0)
+        toy.facts[i].flags = 0; /* unmanaged */
+    if (random_below(r, 10) == 0)
+        toy.facts[i].flags &= ~(uint32_t)DOMAIN_BALLOON;
+}
+
+static struct domain_facts *
+any_domain(struct random *r)
+{
+    return toy.snapshot.count ? &toy.facts[random_below(r, toy.snapshot.count)]
+                              : NULL;
+}
+
+static void
+request(struct random *r)
+{
+    uint64_t min = random_kib(r, random_below(r, 5) ? GIB : 64 * GIB);
+    uint64_t max = random_below(r, 3) ? min : min + random_kib(r, 4 * GIB);
+
+    if (toy.planner.queue.count < TOY_REQUESTS &&
+        toy.planner.ledger.count + toy.planner.queue.count < TOY_ENTRIES)
+        toy_reserve(&toy, min, max, (int64_t)random_below(r, 60) * US_PER_S,
+                    random_below(r, 5) == 0);
+}
+
+static void
+touch_ledger(struct random *r)
+{
+    struct ledger *ledger = &toy.planner.ledger;
+    struct domain_facts *f = any_domain(r);
+    struct ledger_entry *e;
+
+    if (ledger->count == 0)
+        return;
+    e = &ledger->entries[random_below(r, ledger->count)];
+    if (random_below(r, 2) || !f || e->transferred)
+        ledger_remove(ledger, e);
+    else if (f->actual_kib >= e->amount_kib || toy_headroom(&toy) >= 0)
+        ledger_transfer(ledger, e, f->domid);
+}
+
+static void
+touch_domain(struct random *r)
+{
+    struct domain_facts *f = any_domain(r);
+    uint64_t max;
+
+    if (!f)
+        return;
+    switch (random_below(r, 6)) {
+    case 0:
+        f->flags ^= DOMAIN_PAUSED;
+        break;
+    case 1:
+        f->flags ^= DOMAIN_BALLOON;
+        break;
+    case 2:
+        f->flags ^= DOMAIN_MANAGED;
+        break;
+    case 3:
+        max = 16 * MIB + random_kib(r, 4 * GIB);
+        f->dynamic_max_kib = f->static_max_kib = max;
+        f->dynamic_min_kib = random_kib(r, max);
+        break;
+    case 4:
+        toy.guests[f - toy.facts].stuck ^= true;
+        break;
+    default:
+        toy_destroy(&toy, (size_t)(f - toy.facts));
+    }
+}
+
+static void
+event(struct random *r)
+{
+    switch (random_below(r, 10)) {
+    case 0:
+    case 1:
+        add_domain(r);
+        break;
+    case 2:
+    case 3:
+    case 4:
+        request(r);
+        break;
+    case 5:
+    case 6:
+        touch_ledger(r);
+        break;
+    case 7:
+        toy.planner.settings.cushion_kib = random_kib(r, 256 * MIB);
+        break;
+    default:
+        touch_domain(r);
+    }
+}
+
+/* Promise 4, from the toy's own numbers: what is refused as cannot-free is
+ * more than all donors could give. */
+static void
+check_refusals(void)
+{
+    for (size_t i = 0; i < toy.plan.answer_count; i++) {
+        const struct answer *a = &toy.plan.answers[i];
+
+        if (a->error == ERR_CANNOT_FREE)
+            assert(a->needed_kib > a->free_kib &&
+                   a->short_kib == a->needed_kib - a->free_kib);
+        if (a->error == ERR_UNCOOPERATIVE)
+            assert(toy.plan.debtor_count > 0);
+    }
+}
+
+static bool
+movable(const struct domain_facts *f)
+{
+    return (f->flags & DOMAIN_MANAGED) && (f->flags & DOMAIN_BALLOON) &&
+           !(f->flags & DOMAIN_PAUSED);
+}
+
+static uint64_t
+held_kib(const struct domain_facts *f)
+{
+    return max_u64(f->actual_kib, f->limit_kib);
+}
+
+/* A domain that lacks more of its minimum than there is: what comes is kept
+ * for it, as no target may be below the minimum. */
+static bool
+somebody_starves(int64_t headroom_kib)
+{
+    for (size_t i = 0; i < toy.snapshot.count; i++) {
+        const struct domain_facts *f = &toy.facts[i];
+
+        if (movable(f) && (int64_t)page_up(f->dynamic_min_kib) >
+                              (int64_t)held_kib(f) + headroom_kib)
+            return true;
+    }
+    return false;
+}
+
+/* Promise 2: at rest nothing is left over, unless every acceptor is at its
+ * maximum. */
+static void
+check_no_waste(void)
+{
+    int64_t headroom =
+        toy_headroom(&toy) - (int64_t)toy.planner.settings.cushion_kib;
+
+    if (headroom < 512 || somebody_starves(headroom))
+        return;
+    for (size_t i = 0; i < toy.snapshot.count; i++) {
+        const struct domain_facts *f = &toy.facts[i];
+
+        if (movable(f) && held_kib(f) < page_down(f->dynamic_max_kib)) {
+            toy_dump(&toy);
+            assert(!"at rest, memory is left over");
+        }
+    }
+}
+
+/* Time goes on without events: whatever was asked ends, and all comes to
+ * rest. */
+static void
+calm_down(void)
+{
+    int64_t end_us = toy.now_us + INT64_C(400) * US_PER_S;
+
+    while (toy.now_us < end_us) {
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+        check_refusals();
+    }
+    assert(toy.planner.queue.count == 0);
+    /* A stuck guest is tried again now and then: not in the middle of that. */
+    toy_settle(&toy, INT64_C(60) * US_PER_S);
+    assert(toy.plan.settled);
+    check_no_waste();
+}
+
+START_TEST(random_hosts)
+{
+    struct random r = random_seed("random_hosts", (uint64_t)_i);
+
+    toy_init(&toy, (1 + random_below(&r, 64)) * GIB);
+    for (uint64_t n = random_below(&r, 40); n > 0; n--)
+        add_domain(&r);
+    for (int step = 0; step < 300; step++) {
+        for (uint64_t n = random_below(&r, 3); n > 0; n--)
+            event(&r);
+        toy_pass(&toy);
+        check_refusals();
+        toy_advance(&toy, random_below(&r, 4)
+                              ? min_i64(toy.plan.next_us - toy.now_us, US_PER_S)
+                              : (int64_t)random_below(&r, 3 * US_PER_S));
+        if (random_below(&r, 100) == 0)
+            calm_down();
+    }
+    calm_down();
+}
+END_TEST
+
+int
+main(void)
+{
+    const char *runs = getenv("RUNS");
+    Suite *suite = suite_create("promises");
+    TCase *tcase = tcase_create("promises");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_loop_test(tcase, random_hosts, 0, runs ? atoi(runs) : 300);
+    tcase_set_timeout(tcase, 0);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    if (failed)
+        random_report();
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
