@@ -23,7 +23,7 @@ fail() {
 # add_installed PROGRAM…: as `make install` installs them
 add_installed() {
     local p found
-    make -s -C "$build" install DESTDIR="$job.install" > /dev/null
+    MAKEFLAGS='' make -s -C "$build" install DESTDIR="$job.install" > /dev/null
     trap 'rm -rf "$job" "$job.install"' EXIT
     for p in "$@"; do
         found=$(find "$job.install" -type f -name "$p" -perm /111)

@@ -254,7 +254,8 @@ add_xen_tools() { # add_xen_tools ROOT
     add_libraries "$1" "$bin/libxl-save-helper"
     if [ "$xenstored" != xenstored ]; then
         add_programs "$1" "$bin/$xenstored"
-        : > "$1/etc/xen/oxenstored.conf"
+        printf 'xenstored-%s\n' 'kva = /proc/xen/xsd_kva' \
+            'port = /proc/xen/xsd_port' > "$1/etc/xen/oxenstored.conf"
     fi
     echo "$xenstored" > "$1/etc/xenstored"
     # glibc looks for this one when a thread is cancelled, as xl does.
