@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #define ANSWER_BYTES_MAX ((size_t)64 << 20)
 /* How long a full backlog may keep us from connecting. */
 #define CONNECT_TIMEOUT_S 5
+#define CONNECT_RETRY_MS  50
 /* How long a cancelled call is given to say how it ended. */
 #define CANCEL_TIMEOUT_MS 2000
 #define POLL_MS           1000
@@ -47,38 +49,16 @@ clock_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Connects here and not in curl, which would not tell a missing socket from a
- * forbidden one, and does not know that a full backlog is worth waiting for. */
+/* Lets curl connect, but knows the socket. */
 static curl_socket_t
 on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct transfer *transfer = arg;
-    struct timeval timeout = { .tv_sec = CONNECT_TIMEOUT_S };
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
-                    address->protocol);
 
     (void)purpose;
-    if (fd < 0) {
-        transfer->connect_errno = errno;
-        return CURL_SOCKET_BAD;
-    }
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-    if (connect(fd, &address->addr, address->addrlen) < 0) {
-        transfer->connect_errno = errno;
-        close(fd);
-        return CURL_SOCKET_BAD;
-    }
-    transfer->socket = fd;
-    return fd;
-}
-
-static int
-on_opened(void *arg, curl_socket_t fd, curlsocktype purpose)
-{
-    (void)arg;
-    (void)fd;
-    (void)purpose;
-    return CURL_SOCKOPT_ALREADY_CONNECTED;
+    transfer->socket = socket(address->family, address->socktype | SOCK_CLOEXEC,
+                              address->protocol);
+    return transfer->socket < 0 ? CURL_SOCKET_BAD : transfer->socket;
 }
 
 static int
@@ -145,19 +125,16 @@ set_up(struct transfer *transfer)
                      (long)transfer->call->timeout_ms);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_opened);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-    return curl_multi_add_handle(transfer->multi, easy) == CURLM_OK;
+    return true;
 }
 
 static void
 tear_down(struct transfer *transfer)
 {
-    if (transfer->multi && transfer->easy)
-        curl_multi_remove_handle(transfer->multi, transfer->easy);
     curl_easy_cleanup(transfer->easy);
     if (transfer->multi)
         curl_multi_cleanup(transfer->multi);
@@ -220,17 +197,53 @@ run(struct transfer *transfer)
     }
 }
 
-/* False if the call was given up. */
-static bool
-finished(struct transfer *transfer, CURLcode *ret)
+/* CURLE_ABORTED_BY_CALLBACK if it was given up. */
+static CURLcode
+attempt(struct transfer *transfer)
 {
+    CURLcode code = CURLE_ABORTED_BY_CALLBACK;
+    CURLMsg *message;
     int left;
-    CURLMsg *message = curl_multi_info_read(transfer->multi, &left);
 
-    if (!message || message->msg != CURLMSG_DONE)
-        return false;
-    *ret = message->data.result;
-    return true;
+    if (curl_multi_add_handle(transfer->multi, transfer->easy) != CURLM_OK)
+        return CURLE_OUT_OF_MEMORY;
+    run(transfer);
+    message = curl_multi_info_read(transfer->multi, &left);
+    if (message && message->msg == CURLMSG_DONE)
+        code = message->data.result;
+    curl_multi_remove_handle(transfer->multi, transfer->easy);
+    return code;
+}
+
+static int
+connect_errno(const struct transfer *transfer)
+{
+    long error = 0;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &error);
+    /* A full backlog gives EAGAIN, which curl takes for "it goes on" and then
+     * fails without a reason. */
+    return error ? (int)error : EAGAIN;
+}
+
+/* Nothing has been sent where connecting failed, so it may be tried again. */
+static CURLcode
+attempt_until_connected(struct transfer *transfer)
+{
+    int64_t end_ms = clock_ms() + CONNECT_TIMEOUT_S * 1000;
+    struct pollfd signals = { .fd = transfer->signal_fd, .events = POLLIN };
+
+    for (;;) {
+        CURLcode code = attempt(transfer);
+
+        if (code != CURLE_COULDNT_CONNECT ||
+            connect_errno(transfer) != EAGAIN || clock_ms() >= end_ms)
+            return code;
+        if (poll(&signals, 1, CONNECT_RETRY_MS) > 0) {
+            transfer->answer->interrupted = true;
+            return code;
+        }
+    }
 }
 
 static void __attribute__((format(printf, 2, 3)))
@@ -278,8 +291,8 @@ say_why_no_answer(struct transfer *transfer, CURLcode code)
     struct client_answer *answer = transfer->answer;
     const char *path = transfer->call->socket_path;
 
-    if (transfer->connect_errno)
-        say_why_not_connected(answer, path, transfer->connect_errno);
+    if (code == CURLE_COULDNT_CONNECT)
+        say_why_not_connected(answer, path, connect_errno(transfer));
     else if (transfer->too_long)
         say(answer, "the answer on %s is longer than %zu MiB", path,
             ANSWER_BYTES_MAX >> 20);
@@ -326,14 +339,14 @@ take_body(struct transfer *transfer)
 static void
 perform(struct transfer *transfer)
 {
-    CURLcode code = CURLE_OK;
+    CURLcode code;
 
     if (!set_up(transfer)) {
         say(transfer->answer, "out of memory");
         return;
     }
-    run(transfer);
-    if (finished(transfer, &code) && code == CURLE_OK)
+    code = attempt_until_connected(transfer);
+    if (code == CURLE_OK)
         take_body(transfer);
     else if (transfer->answer->interrupted)
         transfer->answer->end = CLIENT_INTERRUPTED;
