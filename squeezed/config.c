@@ -483,16 +483,18 @@ config_load(const char *path, struct config *ret, bool *ret_missing,
 }
 
 const char *
-config_fixed_change(const struct config *now, const struct config *next,
-                    size_t *position)
+config_keep_fixed(const struct config *now, struct config *next,
+                  size_t *position)
 {
     while (*position < KEY_COUNT) {
         const struct config_key *key = &keys[(*position)++];
+        const char *from = (const char *)now + key->offset;
+        char *to = (char *)next + key->offset;
 
-        if (key->fixed &&
-            memcmp((const char *)now + key->offset,
-                   (const char *)next + key->offset, key->size) != 0)
+        if (key->fixed && memcmp(from, to, key->size) != 0) {
+            memcpy(to, from, key->size);
             return key->name;
+        }
     }
     return NULL;
 }

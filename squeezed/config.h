@@ -79,11 +79,12 @@ int
 config_load(const char *path, struct config *ret, bool *ret_missing,
             char *message, size_t message_size);
 
-/* The name of a key that differs and is read at start only; NULL if there is
- * none, or none from *position on.  Start with *position = 0. */
+/* For a reload: sets what is read at start only back to what it is now.
+ * Returns the name of the next such key that differs, NULL after the last;
+ * start with *position = 0. */
 const char *
-config_fixed_change(const struct config *now, const struct config *next,
-                    size_t *position);
+config_keep_fixed(const struct config *now, struct config *next,
+                  size_t *position);
 
 /* Says at debug level which keys of the file have no effect. */
 void

@@ -228,18 +228,21 @@ START_TEST(what_a_reload_cannot_change_is_named)
 
     config_defaults(&now);
     ck_assert_int_eq(load("cushion=1G\nlog-level=debug\n"), 0);
-    ck_assert_ptr_null(config_fixed_change(&now, &config, &position));
+    ck_assert_ptr_null(config_keep_fixed(&now, &config, &position));
     ck_assert_int_eq(load("socket=/s\npidfile=/p\ncushion=1G\n"), 0);
     position = 0;
-    ck_assert_str_eq(config_fixed_change(&now, &config, &position), "socket");
-    ck_assert_str_eq(config_fixed_change(&now, &config, &position), "pidfile");
-    ck_assert_ptr_null(config_fixed_change(&now, &config, &position));
+    ck_assert_str_eq(config_keep_fixed(&now, &config, &position), "socket");
+    ck_assert_str_eq(config_keep_fixed(&now, &config, &position), "pidfile");
+    ck_assert_ptr_null(config_keep_fixed(&now, &config, &position));
+    ck_assert_str_eq(config.socket, "/run/squeezed/socket");
+    ck_assert_str_eq(config.pidfile, "");
+    ck_assert_uint_eq(config.cushion_kib, 1048576);
     /* The same text, after a longer one, is no change. */
     position = 0;
     ck_assert_int_eq(load("socket=/longer/than/the/default/one/is\n"
                           "socket=/run/squeezed/socket\n"),
                      0);
-    ck_assert_ptr_null(config_fixed_change(&now, &config, &position));
+    ck_assert_ptr_null(config_keep_fixed(&now, &config, &position));
 }
 END_TEST
 
