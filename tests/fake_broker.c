@@ -55,7 +55,7 @@ static const char status_json[] =
 
 #define GRANT                                                                  \
     "{\"reservation\": \"0b7e1d1e-7a7c-4d0b-9a31-52f6a0f4c002\", "             \
-    "\"amount_kib\": 2097152, \"took_ms\": 131, \"answer_ms\": 3}"
+    "\"amount_kib\": 2097152, \"took_ms\": 131, \"answer_ms\": 2.5}"
 
 enum manner {
     ANSWER,       /* at once */
@@ -88,9 +88,10 @@ static const struct reaction {
       .key = "min",
       .number = 1073741824,
       .result = "{\"verdict\": \"impossible\", \"amount_kib\": 0, "
-                "\"short_kib\": 1070146560, \"eta_ms\": null, \"donors\": [], "
-                "\"reason\": \"1024.0 GiB are more than the 3.4 GiB that can "
-                "be freed\"}" },
+                "\"short_kib\": 1070146560, \"free_kib\": 3595264, "
+                "\"eta_ms\": null, \"donors\": [], \"reason\": "
+                "\"cannot-free\", \"message\": \"1.0 TiB asked for, 3.4 GiB "
+                "could be had at best\"}" },
     { .method = "squeezed.plan",
       .result = "{\"verdict\": \"after-squeeze\", \"amount_kib\": 2097152, "
                 "\"short_kib\": 0, \"eta_ms\": 1250, \"donors\": [{\"domid\": "

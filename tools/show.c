@@ -364,12 +364,13 @@ show_last_plan(const struct screen *screen, const json_t *plan)
 static void
 show_store(const struct screen *screen, const json_t *store)
 {
-    const json_t *connected = json_object_get(store, "connected");
+    const char *why = json_string_value(json_object_get(store, "why"));
 
-    if (json_is_false(connected))
-        fputs("xenstore: NOT CONNECTED, only what is known is shown\n",
-              screen->out);
-    else if (number_of(store, "reconnects") > 0)
+    if (json_is_false(json_object_get(store, "connected"))) {
+        fputs("xenstore: NOT CONNECTED: ", screen->out);
+        put_clean(screen->out, why ? why : "only what is known is shown");
+        fputc('\n', screen->out);
+    } else if (number_of(store, "reconnects") > 0)
         fprintf(screen->out, "xenstore: connected, %" PRId64 " reconnects\n",
                 number_of(store, "reconnects"));
 }
@@ -489,19 +490,37 @@ put_debtors(FILE *out, const json_t *domids)
     fputc('\n', out);
 }
 
+/* "squeezectl: reserve: message (reason)". */
+static void
+put_complaint(FILE *out, const char *what, const char *message,
+              const json_t *reason)
+{
+    fprintf(out, "squeezectl: %s: ", what);
+    put_clean(out, message);
+    if (json_is_string(reason)) {
+        fputs(" (", out);
+        put_clean(out, json_string_value(reason));
+        fputs(")", out);
+    }
+    fputc('\n', out);
+}
+
+void
+show_impossible(FILE *out, const json_t *plan)
+{
+    const char *message = json_string_value(json_object_get(plan, "message"));
+
+    put_complaint(out, "plan", message && *message ? message : "impossible",
+                  json_object_get(plan, "reason"));
+}
+
 void
 show_refusal(FILE *out, const char *what, const json_t *error)
 {
     const json_t *data = json_object_get(error, "data");
 
-    fprintf(out, "squeezectl: %s: ", what);
-    put_clean(out, text_of(error, "message"));
-    if (json_is_string(json_object_get(data, "reason"))) {
-        fputs(" (", out);
-        put_clean(out, text_of(data, "reason"));
-        fputs(")", out);
-    }
-    fputc('\n', out);
+    put_complaint(out, what, text_of(error, "message"),
+                  json_object_get(data, "reason"));
     put_amount(out, "needed", data, "needed_kib");
     put_amount(out, "to be had", data, "free_kib");
     put_amount(out, "short", data, "short_kib");

@@ -18,6 +18,10 @@ show_result(const struct screen *screen, const json_t *result);
 
 show_result show_status, show_available, show_plan, show_reservation;
 
+/* Why a plan is impossible. */
+void
+show_impossible(FILE *out, const json_t *plan);
+
 /* Why it was refused: the message, the reason, the numbers.  what: the verb. */
 void
 show_refusal(FILE *out, const char *what, const json_t *error);

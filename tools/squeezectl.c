@@ -126,13 +126,10 @@ static int
 judge_plan(const json_t *result)
 {
     const char *verdict = json_string_value(json_object_get(result, "verdict"));
-    const char *reason = json_string_value(json_object_get(result, "reason"));
 
     if (!verdict || strcmp(verdict, "impossible") != 0)
         return EXIT_DONE;
-    fputs("squeezectl: plan: ", stderr);
-    put_clean(stderr, reason ? reason : "impossible");
-    fputc('\n', stderr);
+    show_impossible(stderr, result);
     return EXIT_REFUSED;
 }
 
@@ -306,14 +303,13 @@ tell_how_long(const json_t *result)
     json_int_t kib = json_integer_value(json_object_get(result, "amount_kib"));
     char size[SIZE_TEXT];
 
-    if (!isatty(STDERR_FILENO) || !json_is_integer(took))
+    if (!isatty(STDERR_FILENO) || !json_is_number(took))
         return;
-    fprintf(stderr, "%s are yours after %" JSON_INTEGER_FORMAT " ms",
-            format_size(kib, size), json_integer_value(took));
-    if (json_is_integer(answer))
-        fprintf(stderr,
-                ", %" JSON_INTEGER_FORMAT " ms after enough was seen free",
-                json_integer_value(answer));
+    fprintf(stderr, "%s are yours after %.0f ms", format_size(kib, size),
+            json_number_value(took));
+    if (json_is_number(answer))
+        fprintf(stderr, ", %.1f ms after enough was seen free",
+                json_number_value(answer));
     fputc('\n', stderr);
 }
 
