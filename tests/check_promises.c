@@ -38,7 +38,7 @@ add_domain(struct random *r)
         actual = min_u64(actual, (uint64_t)toy_headroom(&toy) / 4 * 4);
     i = toy_add(&toy, min, max, actual);
     g = &toy.guests[i];
-    g->rate_kib_s = (1 + random_below(r, 1024)) * 1024;
+    g->rate_kib_s = (32 + random_below(r, 1024)) * 1024;
     g->stuck = random_below(r, 8) == 0;
     if (random_below(r, 6) == 0)
         g->inaccuracy_kib = 4 * random_below(r, 16);
@@ -210,7 +210,7 @@ check_no_waste(void)
 static void
 calm_down(void)
 {
-    int64_t end_us = toy.now_us + INT64_C(400) * US_PER_S;
+    int64_t end_us = toy.now_us + INT64_C(200) * US_PER_S;
 
     while (toy.now_us < end_us) {
         toy_advance(&toy, toy.plan.next_us - toy.now_us);
@@ -220,7 +220,10 @@ calm_down(void)
     assert(toy.planner.queue.count == 0);
     /* A stuck guest is tried again now and then: not in the middle of that. */
     toy_settle(&toy, INT64_C(60) * US_PER_S);
-    assert(toy.plan.settled);
+    if (!toy.plan.settled) {
+        toy_dump(&toy);
+        assert(!"never at rest");
+    }
     check_no_waste();
 }
 
@@ -255,7 +258,7 @@ main(void)
     SRunner *runner;
     int failed;
 
-    tcase_add_loop_test(tcase, random_hosts, 0, runs ? atoi(runs) : 300);
+    tcase_add_loop_test(tcase, random_hosts, 0, runs ? atoi(runs) : 60);
     tcase_set_timeout(tcase, 0);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

@@ -151,12 +151,13 @@ toy_headroom(const struct toy_host *toy)
             headroom -= (int64_t)toy->entries[i].amount_kib;
     for (size_t i = 0; i < toy->snapshot.count; i++) {
         const struct domain_facts *f = &toy->facts[i];
-        uint64_t most = max_u64(f->actual_kib, f->limit_kib);
+        uint64_t most = max_u64(f->actual_kib, f->limit_kib), promise = 0;
 
         for (size_t k = 0; k < toy->planner.ledger.count; k++)
             if (toy->entries[k].transferred && !toy->entries[k].over &&
                 toy->entries[k].domid == f->domid)
-                most = max_u64(most, toy->entries[k].amount_kib);
+                promise += toy->entries[k].amount_kib;
+        most = max_u64(most, promise);
         headroom -= (int64_t)(most - f->actual_kib);
     }
     return headroom;
