@@ -71,23 +71,10 @@ parse_level(const char *value, void *field, size_t size)
 static bool
 parse_group(const char *value, void *field, size_t size)
 {
-    uint64_t number;
-    const struct group *group;
-    gid_t *gid = field;
-
-    assert(size == sizeof *gid);
-    if (strcmp(value, "none") == 0 || *value == '\0') {
-        *gid = (gid_t)-1;
-        return true;
-    }
-    if (parse_u64(value, &number) && number < (gid_t)-1) {
-        *gid = (gid_t)number;
-        return true;
-    }
-    group = getgrnam(value);
-    if (group != NULL)
-        *gid = group->gr_gid;
-    return group != NULL;
+    if (strcmp(value, "none") == 0)
+        value = "";
+    return (*value == '\0' || getgrnam(value) != NULL) &&
+           parse_text(value, field, size);
 }
 
 static bool

@@ -10,13 +10,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #define CONFIG_FILE "/etc/squeezed.conf"
 
 /* The room that the address of a Unix socket has, terminator included. */
 #define CONFIG_SOCKET_CHARS 108
 #define CONFIG_PATH_CHARS   1024
+#define CONFIG_GROUP_CHARS  64
 
 /* domain_zero_max_kib: what it has at first start. */
 #define CONFIG_AUTO_KIB UINT64_MAX
@@ -28,7 +28,7 @@ enum balloon_rule { BALLOON_AUTO, BALLOON_FEATURE, BALLOON_ALWAYS };
 struct config {
     char socket[CONFIG_SOCKET_CHARS];
     char memory_socket[CONFIG_SOCKET_CHARS]; /* empty: none */
-    gid_t socket_group;                      /* (gid_t)-1: root only */
+    char socket_group[CONFIG_GROUP_CHARS];   /* empty: root only */
     enum use_switch use_switch;
     char switch_path[CONFIG_SOCKET_CHARS];
     char xenstore[CONFIG_SOCKET_CHARS]; /* empty: find it */

@@ -45,7 +45,7 @@ START_TEST(defaults_are_those_of_the_manual)
     config_defaults(&config);
     ck_assert_str_eq(config.socket, "/run/squeezed/socket");
     ck_assert_str_eq(config.memory_socket, "/var/xapi/memory");
-    ck_assert(config.socket_group == (gid_t)-1);
+    ck_assert_str_eq(config.socket_group, "");
     ck_assert_int_eq(config.use_switch, SWITCH_AUTO);
     ck_assert_str_eq(config.switch_path, "/var/run/message-switch/sock");
     ck_assert_str_eq(config.xenstore, "");
@@ -97,7 +97,7 @@ START_TEST(every_key_is_read)
     ck_assert(!missing);
     ck_assert_str_eq(config.socket, "/a");
     ck_assert_str_eq(config.memory_socket, "");
-    ck_assert_uint_eq(config.socket_group, 0);
+    ck_assert_str_eq(config.socket_group, "root");
     ck_assert_int_eq(config.use_switch, SWITCH_NO);
     ck_assert_str_eq(config.switch_path, "/b");
     ck_assert_str_eq(config.xenstore, "/c");

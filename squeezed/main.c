@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* squeezed: puts the parts together, and takes them apart at the end. */
+#include "common/log.h"
+#include "squeezed/broker.h"
+#include "squeezed/config.h"
+#include "squeezed/loop.h"
+#include "squeezed/options.h"
+#include "squeezed/pidfile.h"
+#include "squeezed/platform/xen.h"
+#include "squeezed/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* Exit statuses. */
+enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
+
+struct daemon {
+    struct options options;
+    struct config config;
+    bool config_missing;
+    int pidfile; /* -1: none */
+    struct loop *loop;
+    struct platform *platform;
+    struct broker *broker;
+    struct server *server;
+};
+
+/* Connections, and what else the daemon has open. */
+#define FILES_WANTED (LIMIT_CONNECTIONS + 256)
+
+/* --- configuration ---------------------------------------------------------
+ */
+
+/* The file, and what the command line says against it. */
+static int
+load_config(const struct options *options, struct config *ret,
+            bool *ret_missing, char *message, size_t size)
+{
+    if (config_load(options->config, ret, ret_missing, message, size) < 0)
+        return -1;
+    if (options->socket != NULL) {
+        memset(ret->socket, 0, sizeof ret->socket);
+        memset(ret->memory_socket, 0, sizeof ret->memory_socket);
+        memcpy(ret->socket, options->socket, strlen(options->socket));
+        ret->use_switch = SWITCH_NO;
+    }
+    if (options->has_level)
+        ret->log_level = options->level;
+    return 0;
+}
+
+static void
+open_log(const struct config *config)
+{
+    log_set_level(config->log_level);
+    if (!log_open(config->log))
+        log_error("can't open the log %s: %s; it stays where it was",
+                  config->log, strerror(errno));
+}
+
+static struct broker_options
+broker_options(struct daemon *daemon);
+
+static void
+on_reload(void *context)
+{
+    struct daemon *daemon = context;
+    struct config next;
+    char message[512];
+    const char *key;
+    size_t position = 0;
+
+    if (load_config(&daemon->options, &next, &daemon->config_missing, message,
+                    sizeof message) < 0) {
+        log_error("%s; the configuration stays as it was", message);
+        return;
+    }
+    while ((key = config_keep_fixed(&daemon->config, &next, &position)) != NULL)
+        log_warning("%s: the new %s takes effect after a restart",
+                    daemon->options.config, key);
+    daemon->config = next;
+    open_log(&next);
+    struct broker_options options = broker_options(daemon);
+    broker_reconfigure(daemon->broker, &options, loop_now_us());
+    loop_wake(daemon->loop);
+    log_info("read %s anew", daemon->options.config);
+    config_log_idle(&next);
+}
+
+static void
+on_stop(void *context)
+{
+    struct daemon *daemon = context;
+
+    log_info("told to stop");
+    loop_stop(daemon->loop);
+}
+
+/* --- the broker and its driver ---------------------------------------------
+ */
+
+static void
+on_wake(void *context)
+{
+    struct daemon *daemon = context;
+
+    loop_wake(daemon->loop);
+}
+
+static struct broker_options
+broker_options(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    struct broker_options options = {
+        .planner = { .host_reserve_kib = config->host_reserve_kib,
+                     .cushion_kib = config->cushion_kib,
+                     .tolerance_kib = config->tolerance_kib,
+                     .policy = config->policy,
+                     .interval_us = config->balance_interval_us },
+        .dry_run = daemon->options.dry_run,
+        .wake = on_wake,
+        .context = daemon,
+    };
+
+    return options;
+}
+
+static int64_t
+broker_work_next(void *context)
+{
+    struct daemon *daemon = context;
+
+    return broker_next_us(daemon->broker);
+}
+
+static void
+broker_work_run(void *context, int64_t now_us)
+{
+    struct daemon *daemon = context;
+
+    broker_run(daemon->broker, now_us);
+}
+
+static bool
+start_broker(struct daemon *daemon)
+{
+    struct broker_options options = broker_options(daemon);
+    const struct loop_work work = { daemon, broker_work_next, broker_work_run };
+
+    daemon->broker = broker_new(&options, daemon->platform, loop_now_us());
+    if (daemon->broker == NULL)
+        return false;
+    loop_add_work(daemon->loop, &work);
+    return true;
+}
+
+static bool
+start_xen(struct daemon *daemon)
+{
+    static const enum xen_balloon rules[] = {
+        [BALLOON_AUTO] = XEN_BALLOON_AUTO,
+        [BALLOON_FEATURE] = XEN_BALLOON_FEATURE,
+        [BALLOON_ALWAYS] = XEN_BALLOON_ALWAYS,
+    };
+    const char *xenstore = daemon->config.xenstore;
+    const struct xen_options options = {
+        .xenstore = *xenstore == '\0' ? NULL : xenstore,
+        .balloon = rules[daemon->config.balloon],
+    };
+
+    daemon->platform = xen_platform_new(loop_base(daemon->loop), &options);
+    return daemon->platform != NULL;
+}
+
+/* --- the server ------------------------------------------------------------
+ */
+
+static bool
+start_server(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    const char *paths[] = { config->socket, config->memory_socket };
+    const struct server_options options = {
+        .paths = paths,
+        .path_count = *config->memory_socket == '\0' ? 1 : 2,
+        .group = *config->socket_group == '\0' ? NULL : config->socket_group,
+        .platform = daemon->platform,
+        .now_us = loop_now_us,
+    };
+    char message[512];
+
+    daemon->server = server_new(loop_base(daemon->loop), daemon->broker,
+                                &options, message, sizeof message);
+    if (daemon->server == NULL)
+        log_error("%s", message);
+    return daemon->server != NULL;
+}
+
+/* --- the process -----------------------------------------------------------
+ */
+
+/* Without it, a full house of connections would leave none for xenstore. */
+static void
+raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= FILES_WANTED)
+        return;
+    limit.rlim_cur = FILES_WANTED;
+    if (limit.rlim_max < FILES_WANTED)
+        limit.rlim_max = FILES_WANTED;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("can't raise the limit of open files to %d: %s",
+                    FILES_WANTED, strerror(errno));
+}
+
+static bool
+make_pidfile(struct daemon *daemon)
+{
+    char message[1200];
+
+    if (*daemon->config.pidfile == '\0')
+        return true;
+    daemon->pidfile =
+        pidfile_make(daemon->config.pidfile, message, sizeof message);
+    if (daemon->pidfile < 0)
+        log_error("%s", message);
+    return daemon->pidfile >= 0;
+}
+
+static bool
+out_of_memory(void)
+{
+    log_error("out of memory at start");
+    return false;
+}
+
+static bool
+start(struct daemon *daemon)
+{
+    daemon->loop = loop_new();
+    if (daemon->loop == NULL)
+        return out_of_memory();
+    if (!loop_add_signal(daemon->loop, SIGTERM, on_stop, daemon) ||
+        !loop_add_signal(daemon->loop, SIGINT, on_stop, daemon) ||
+        !loop_add_signal(daemon->loop, SIGHUP, on_reload, daemon))
+        return out_of_memory();
+    if (!make_pidfile(daemon))
+        return false;
+    if (!start_xen(daemon) || !start_broker(daemon))
+        return out_of_memory();
+    return start_server(daemon);
+}
+
+/* Also what start() began and did not finish. */
+static void
+stop(struct daemon *daemon)
+{
+    if (daemon->broker != NULL)
+        broker_free(daemon->broker);
+    if (daemon->server != NULL)
+        server_free(daemon->server);
+    if (daemon->platform != NULL)
+        daemon->platform->ops->free(daemon->platform);
+    loop_free(daemon->loop);
+    if (daemon->pidfile >= 0)
+        pidfile_remove(daemon->config.pidfile, daemon->pidfile);
+}
+
+static void
+say_hello(const struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    bool both = *config->memory_socket != '\0';
+
+    log_info(PACKAGE_STRING " on %s, policy %s; listening on %s%s%s",
+             daemon->platform->ops->name, config->policy->name, config->socket,
+             both ? " and " : "", config->memory_socket);
+    if (daemon->config_missing)
+        log_info("there is no %s: all keys are at their defaults",
+                 daemon->options.config);
+    if (daemon->options.dry_run)
+        log_warning("dry run: no target and no limit will be set");
+    config_log_idle(config);
+}
+
+static int
+run(struct daemon *daemon)
+{
+    bool good;
+
+    open_log(&daemon->config);
+    signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    good = start(daemon);
+    if (good) {
+        say_hello(daemon);
+        good = loop_run(daemon->loop);
+        if (!good)
+            log_error("the event loop broke");
+    }
+    stop(daemon);
+    return good ? EXIT_SUCCESS : EXIT_RUN;
+}
+
+int
+main(int argc, char *argv[])
+{
+    static struct daemon daemon = { .pidfile = -1 };
+    char message[512];
+
+    if (!options_parse(argc, argv, &daemon.options))
+        return EXIT_USAGE;
+    if (daemon.options.help || daemon.options.version) {
+        if (daemon.options.help)
+            options_print_help(stdout);
+        else
+            puts(PACKAGE_STRING);
+        return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_RUN;
+    }
+    if (load_config(&daemon.options, &daemon.config, &daemon.config_missing,
+                    message, sizeof message) < 0) {
+        fprintf(stderr, "%s\n", message);
+        return EXIT_USAGE;
+    }
+    if (daemon.options.check_config) {
+        printf("%s: %s\n", daemon.options.config,
+               daemon.config_missing ? "not there, which is fine" : "fine");
+        return EXIT_SUCCESS;
+    }
+    return run(&daemon);
+}
