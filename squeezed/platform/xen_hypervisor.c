@@ -201,7 +201,7 @@ xen_hypervisor_look(struct xen_hypervisor *hypervisor,
                     struct xen_hypervisor_memory *ret_memory)
 {
     xc_physinfo_t info;
-    size_t count;
+    size_t count = 0;
     enum err error = xen_hypervisor_open(hypervisor);
 
     if (!error)
