@@ -6,6 +6,7 @@
 #include "squeezed/loop.h"
 #include "squeezed/options.h"
 #include "squeezed/pidfile.h"
+#include "squeezed/platform/sim.h"
 #include "squeezed/platform/xen.h"
 #include "squeezed/server.h"
 
@@ -22,7 +23,8 @@ struct daemon {
     struct options options;
     struct config config;
     bool config_missing;
-    int pidfile; /* -1: none */
+    int pidfile;               /* -1: none */
+    struct scenario *scenario; /* NULL: a real host */
     struct loop *loop;
     struct platform *platform;
     struct broker *broker;
@@ -115,6 +117,7 @@ static struct broker_options
 broker_options(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
+    const struct scenario *scenario = daemon->scenario;
     struct broker_options options = {
         .planner = { .host_reserve_kib = config->host_reserve_kib,
                      .cushion_kib = config->cushion_kib,
@@ -126,6 +129,13 @@ broker_options(struct daemon *daemon)
         .context = daemon,
     };
 
+    /* A simulated host brings its own. */
+    if (scenario != NULL) {
+        options.planner.host_reserve_kib = scenario->reserve_kib;
+        options.planner.cushion_kib = scenario->cushion_kib;
+        options.planner.tolerance_kib = scenario->tolerance_kib;
+        options.planner.policy = scenario->policy;
+    }
     return options;
 }
 
@@ -158,6 +168,42 @@ start_broker(struct daemon *daemon)
     return true;
 }
 
+/* --- the platform ----------------------------------------------------------
+ */
+
+static int64_t
+sim_work_next(void *context)
+{
+    struct daemon *daemon = context;
+
+    return sim_next_us(daemon->platform);
+}
+
+static void
+sim_work_run(void *context, int64_t now_us)
+{
+    struct daemon *daemon = context;
+
+    sim_advance(daemon->platform, now_us);
+    sim_deliver(daemon->platform);
+}
+
+static bool
+start_sim(struct daemon *daemon)
+{
+    const struct loop_work work = { daemon, sim_work_next, sim_work_run };
+
+    daemon->platform = sim_platform_new(daemon->scenario, loop_now_us());
+    if (daemon->platform == NULL)
+        return false;
+    sim_set_wake(daemon->platform, on_wake, daemon);
+    loop_add_work(daemon->loop, &work);
+    if (daemon->scenario->event_count > 0)
+        log_warning("%s: its %zu events are not carried out by the daemon",
+                    daemon->options.scenario, daemon->scenario->event_count);
+    return true;
+}
+
 static bool
 start_xen(struct daemon *daemon)
 {
@@ -174,6 +220,12 @@ start_xen(struct daemon *daemon)
 
     daemon->platform = xen_platform_new(loop_base(daemon->loop), &options);
     return daemon->platform != NULL;
+}
+
+static bool
+start_platform(struct daemon *daemon)
+{
+    return daemon->scenario != NULL ? start_sim(daemon) : start_xen(daemon);
 }
 
 /* --- the server ------------------------------------------------------------
@@ -252,7 +304,7 @@ start(struct daemon *daemon)
         return out_of_memory();
     if (!make_pidfile(daemon))
         return false;
-    if (!start_xen(daemon) || !start_broker(daemon))
+    if (!start_platform(daemon) || !start_broker(daemon))
         return out_of_memory();
     return start_server(daemon);
 }
@@ -270,16 +322,18 @@ stop(struct daemon *daemon)
     loop_free(daemon->loop);
     if (daemon->pidfile >= 0)
         pidfile_remove(daemon->config.pidfile, daemon->pidfile);
+    scenario_free(daemon->scenario);
 }
 
 static void
-say_hello(const struct daemon *daemon)
+say_hello(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
     bool both = *config->memory_socket != '\0';
 
     log_info(PACKAGE_STRING " on %s, policy %s; listening on %s%s%s",
-             daemon->platform->ops->name, config->policy->name, config->socket,
+             daemon->platform->ops->name,
+             broker_options(daemon).planner.policy->name, config->socket,
              both ? " and " : "", config->memory_socket);
     if (daemon->config_missing)
         log_info("there is no %s: all keys are at their defaults",
@@ -308,30 +362,57 @@ run(struct daemon *daemon)
     return good ? EXIT_SUCCESS : EXIT_RUN;
 }
 
+/* Both files; what is wrong goes to standard error. */
+static bool
+read_files(struct daemon *daemon)
+{
+    const struct options *options = &daemon->options;
+    char message[512];
+    bool good = load_config(options, &daemon->config, &daemon->config_missing,
+                            message, sizeof message) == 0;
+
+    if (good && options->scenario != NULL) {
+        daemon->scenario =
+            scenario_read(options->scenario, NULL, message, sizeof message);
+        good = daemon->scenario != NULL;
+    }
+    if (!good)
+        fprintf(stderr, "%s\n", message);
+    return good;
+}
+
+static int
+print_about(const struct options *options)
+{
+    if (options->help)
+        options_print_help(stdout);
+    else
+        puts(PACKAGE_STRING);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_RUN;
+}
+
+/* Where read_files() found nothing wrong. */
+static int
+print_checked(struct daemon *daemon)
+{
+    printf("%s: %s\n", daemon->options.config,
+           daemon->config_missing ? "not there, which is fine" : "fine");
+    scenario_free(daemon->scenario);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_RUN;
+}
+
 int
 main(int argc, char *argv[])
 {
-    static struct daemon daemon = { .pidfile = -1 };
-    char message[512];
+    struct daemon daemon = { .pidfile = -1 };
 
     if (!options_parse(argc, argv, &daemon.options))
         return EXIT_USAGE;
-    if (daemon.options.help || daemon.options.version) {
-        if (daemon.options.help)
-            options_print_help(stdout);
-        else
-            puts(PACKAGE_STRING);
-        return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_RUN;
-    }
-    if (load_config(&daemon.options, &daemon.config, &daemon.config_missing,
-                    message, sizeof message) < 0) {
-        fprintf(stderr, "%s\n", message);
+    if (daemon.options.help || daemon.options.version)
+        return print_about(&daemon.options);
+    if (!read_files(&daemon))
         return EXIT_USAGE;
-    }
-    if (daemon.options.check_config) {
-        printf("%s: %s\n", daemon.options.config,
-               daemon.config_missing ? "not there, which is fine" : "fine");
-        return EXIT_SUCCESS;
-    }
+    if (daemon.options.check_config)
+        return print_checked(&daemon);
     return run(&daemon);
 }
