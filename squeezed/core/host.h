@@ -38,6 +38,7 @@ struct judgement {
     uint64_t rate_from_kib;   /*   actual at rate_us */
     int64_t stuck_until_us;   /* the verdict expires then; 0: not stuck */
     uint64_t slack_kib;       /* it rests this far above its target */
+    int64_t raised_us;        /* when it was last allowed to grow */
     bool moving;              /* it was seen to move at the last look */
     bool working;             /* it owes, and asked_us and window are set */
     bool lagging;             /* others are asked for what it won't reach: */

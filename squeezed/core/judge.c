@@ -131,6 +131,22 @@ judge_look(struct domain *d, int64_t now_us)
         judge_work(d, now_us);
 }
 
+void
+judge_raise(struct domain *d, int64_t now_us)
+{
+    d->judgement.raised_us = now_us;
+}
+
+bool
+judge_is_moving(const struct domain *d, int64_t now_us)
+{
+    const struct judgement *j = &d->judgement;
+
+    return j->working || j->moving ||
+           (j->raised_us > 0 && d->facts.actual_kib < d->facts.target_kib &&
+            now_us - j->raised_us < JUDGE_STILL_US);
+}
+
 bool
 judge_is_stuck(const struct domain *d, int64_t now_us)
 {

@@ -32,6 +32,14 @@ judge_look(struct domain *domain, int64_t now_us);
 void
 judge_ask(struct domain *domain, uint64_t target_kib, int64_t now_us);
 
+/* Its target goes up now, above what it holds. */
+void
+judge_raise(struct domain *domain, int64_t now_us);
+
+/* It is on its way, in either direction, or was sent just now. */
+bool
+judge_is_moving(const struct domain *domain, int64_t now_us);
+
 bool
 judge_is_stuck(const struct domain *domain, int64_t now_us);
 

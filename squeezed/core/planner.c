@@ -525,6 +525,8 @@ emit(struct domain *d, struct plan *plan, int64_t now_us)
     };
     if (d->next_kib < d->facts.actual_kib && d->next_kib < d->facts.target_kib)
         judge_ask(d, d->next_kib, now_us);
+    else if (d->next_kib > d->facts.actual_kib)
+        judge_raise(d, now_us);
 }
 
 static bool
@@ -631,10 +633,10 @@ clamp_us(int64_t us, int64_t low_us, int64_t high_us)
 }
 
 static bool
-anything_moves(const struct planner *p)
+anything_moves(const struct planner *p, int64_t now_us)
 {
     for (size_t i = 0; i < p->host.count; i++)
-        if (p->host.domains[i].judgement.moving)
+        if (judge_is_moving(&p->host.domains[i], now_us))
             return true;
     return false;
 }
@@ -665,8 +667,8 @@ plan_next_look(const struct planner *p, const struct tally *t,
     int64_t wait = p->settings.interval_us;
     bool works = anything_comes(p);
 
-    plan->settled = plan->setting_count == 0 && !works &&
-                    plan->unmet_kib == 0 && !anything_moves(p);
+    plan->settled = plan->setting_count == 0 && plan->unmet_kib == 0 &&
+                    !anything_moves(p, now_us);
     if (plan->unmet_kib > 0)
         wait = next_look_for_request(p, t, plan->unmet_kib);
     else if (works)

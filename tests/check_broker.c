@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The broker on a simulated host, in virtual time: who is answered what and
+ * when, what is stored by then, and what a kill at any point leaves. */
+#include "squeezed/broker.h"
+#include "squeezed/platform/sim.h"
+#include "tests/random.h"
+
+#include <assert.h>
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB    (UINT64_C(1) * KIB_PER_MIB)
+#define GIB    (UINT64_C(1) * KIB_PER_GIB)
+#define SECOND ((int64_t)US_PER_S)
+#define MINUTE (60 * SECOND)
+
+static struct world {
+    struct platform *platform;
+    struct broker *broker;
+    struct broker_options options;
+    int64_t now_us;
+    uint64_t ids;
+} world;
+
+/* What came of a call. */
+struct reply {
+    unsigned count;
+    enum err error;
+    char message[240];
+    char parameter[64];
+    char id[UUID_TEXT];
+    uint64_t amount_kib;
+    uint64_t free_kib;
+    size_t domid_count;
+    bool stored; /* at the moment of the reply */
+};
+
+static bool
+is_stored(const char *id)
+{
+    size_t n;
+    const struct ledger_entry *e = sim_ledger(world.platform, &n);
+
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(e[i].id, id) == 0)
+            return true;
+    return false;
+}
+
+static void
+take_reply(void *arg, const struct result *result)
+{
+    struct reply *r = arg;
+
+    r->count++;
+    r->error = result->error;
+    r->amount_kib = result->amount_kib;
+    r->free_kib = result->free_kib;
+    r->domid_count = result->domid_count;
+    snprintf(r->message, sizeof r->message, "%s", result->message);
+    snprintf(r->parameter, sizeof r->parameter, "%s",
+             result->parameter ? result->parameter : "");
+    if (result->reservation) {
+        snprintf(r->id, sizeof r->id, "%s", result->reservation);
+        r->stored = is_stored(r->id);
+    }
+}
+
+static void
+number_id(void *context, char id[UUID_TEXT])
+{
+    (void)context;
+    snprintf(id, UUID_TEXT, "00000000-0000-4000-8000-%012" PRIu64, ++world.ids);
+}
+
+static int64_t
+world_now(void *context)
+{
+    (void)context;
+    return world.now_us;
+}
+
+static int64_t
+world_wall_ms(void *context)
+{
+    (void)context;
+    return INT64_C(1700000000000) + world.now_us / US_PER_MS;
+}
+
+static void
+start_broker(void)
+{
+    world.broker = broker_new(&world.options, world.platform, world.now_us);
+    assert(world.broker);
+}
+
+static void
+start(const char *scenario_text)
+{
+    char message[256];
+    struct scenario *scenario =
+        scenario_read_text("test", scenario_text, strlen(scenario_text), NULL,
+                           message, sizeof message);
+
+    if (!scenario)
+        ck_abort_msg("%s", message);
+    world = (struct world){ .now_us = SECOND };
+    world.options = (struct broker_options){
+        .planner = { .host_reserve_kib = scenario->reserve_kib,
+                     .cushion_kib = scenario->cushion_kib,
+                     .tolerance_kib = scenario->tolerance_kib,
+                     .policy = scenario->policy,
+                     .interval_us = 10 * SECOND },
+        .new_id = number_id,
+        .now_us = world_now,
+        .wall_ms = world_wall_ms,
+    };
+    world.platform = sim_platform_new(scenario, world.now_us);
+    scenario_free(scenario);
+    assert(world.platform);
+    start_broker();
+}
+
+static void
+stop(void)
+{
+    broker_free(world.broker);
+    world.platform->ops->free(world.platform);
+}
+
+/* To the next thing that happens, no later than limit. */
+static void
+step(int64_t limit_us)
+{
+    int64_t next =
+        min_i64(broker_next_us(world.broker), sim_next_us(world.platform));
+
+    world.now_us = max_i64(world.now_us, min_i64(next, limit_us));
+    sim_advance(world.platform, world.now_us);
+    sim_deliver(world.platform);
+    if (broker_next_us(world.broker) <= world.now_us)
+        broker_run(world.broker, world.now_us);
+}
+
+static void
+run_for(int64_t us)
+{
+    int64_t end = world.now_us + us;
+
+    while (world.now_us < end)
+        step(end);
+    step(end);
+}
+
+static const char full_host[] = "[host]\nmemory = 16456M\n"
+                                "[domain 1]\ncount = 4\n"
+                                "dynamic-min = 1G\ndynamic-max = 4G\n";
+
+static uint64_t
+reserve(uint64_t min_kib, uint64_t max_kib, struct reply *reply)
+{
+    const struct reserve_call call = { .client = "test",
+                                       .min_kib = min_kib,
+                                       .max_kib = max_kib,
+                                       .timeout_us = MINUTE,
+                                       .hold_us = -1 };
+
+    return broker_reserve(world.broker, &call, world.now_us, take_reply, reply);
+}
+
+static void
+reserve_and_wait(uint64_t kib, struct reply *reply)
+{
+    memset(reply, 0, sizeof *reply);
+    reserve(kib, kib, reply);
+    ck_assert_uint_eq(reply->count, 0); /* never before the call returned */
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(reply->count, 1);
+}
+
+static uint64_t
+reserved(void)
+{
+    return broker_planner(world.broker)->ledger.reserved_kib;
+}
+
+/* The promise of all promises: what could be taken without us, and what was
+ * promised, is there. */
+static int64_t
+headroom(void)
+{
+    struct host_sums sums;
+    struct planner *p = broker_planner(world.broker);
+    struct snapshot now;
+
+    assert(!world.platform->ops->look(world.platform, world.now_us, &now));
+    host_look(&p->host, &now, &p->ledger);
+    host_sum(&p->host, &p->ledger, p->settings.host_reserve_kib, 0, &sums);
+    return sums.headroom_kib;
+}
+
+START_TEST(not_ready_at_first)
+{
+    struct reply r = { 0 };
+
+    start(full_host);
+    sim_set_latency(world.platform, SECOND);
+    reserve(GIB, GIB, &r);
+    run_for(SECOND / 2);
+    ck_assert_uint_eq(r.count, 1);
+    ck_assert_int_eq(r.error, ERR_NOT_READY);
+    run_for(5 * SECOND);
+    ck_assert_ptr_nonnull(broker_planner(world.broker));
+    stop();
+}
+END_TEST
+
+START_TEST(answered_after_it_is_stored)
+{
+    struct reply r = { 0 };
+
+    start(full_host);
+    sim_set_latency(world.platform, 20 * US_PER_MS);
+    run_for(SECOND);
+    reserve_and_wait(2 * GIB, &r);
+    ck_assert_int_eq(r.error, ERR_NONE);
+    ck_assert_uint_eq(r.amount_kib, 2 * GIB);
+    ck_assert(r.stored);
+    ck_assert_int_eq(headroom(), 0);
+    stop();
+}
+END_TEST
+
+START_TEST(what_cannot_be_stored_is_not_granted)
+{
+    struct reply r;
+
+    start(full_host);
+    run_for(SECOND);
+    sim_fail_persist(world.platform, 1, ERR_IO);
+    reserve_and_wait(2 * GIB, &r);
+    ck_assert_int_eq(r.error, ERR_NOT_READY);
+    ck_assert_uint_eq(reserved(), 0);
+    reserve_and_wait(2 * GIB, &r);
+    ck_assert_int_eq(r.error, ERR_NONE);
+    stop();
+}
+END_TEST
+
+START_TEST(released_once_it_is_stored)
+{
+    struct reply r, d = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(2 * GIB, &r);
+    sim_set_latency(world.platform, 20 * US_PER_MS);
+    broker_release(world.broker, r.id, world.now_us, take_reply, &d);
+    ck_assert_uint_eq(reserved(), 2 * GIB); /* still counts */
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(d.count, 1);
+    ck_assert_int_eq(d.error, ERR_NONE);
+    ck_assert(!is_stored(r.id));
+    ck_assert_uint_eq(sim_find(world.platform, 1)->actual_kib, 4 * GIB);
+    broker_release(world.broker, r.id, world.now_us, take_reply, &d);
+    ck_assert_int_eq(d.error, ERR_UNKNOWN_RESERVATION);
+    stop();
+}
+END_TEST
+
+START_TEST(a_release_that_fails_changes_nothing)
+{
+    struct reply r, d = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(2 * GIB, &r);
+    sim_fail_persist(world.platform, 1, ERR_IO);
+    broker_release(world.broker, r.id, world.now_us, take_reply, &d);
+    run_for(SECOND);
+    ck_assert_int_eq(d.error, ERR_NOT_READY);
+    ck_assert_uint_eq(reserved(), 2 * GIB);
+    stop();
+}
+END_TEST
+
+START_TEST(cancelled_while_queued)
+{
+    struct reply r = { 0 };
+    uint64_t seq;
+
+    start(full_host);
+    run_for(SECOND);
+    seq = reserve(8 * GIB, 8 * GIB, &r);
+    run_for(50 * US_PER_MS);
+    broker_cancel(world.broker, seq, world.now_us);
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(r.count, 0);
+    ck_assert_uint_eq(reserved(), 0);
+    ck_assert_uint_eq(sim_find(world.platform, 1)->actual_kib, 4 * GIB);
+    broker_cancel(world.broker, seq, world.now_us); /* twice is fine */
+    stop();
+}
+END_TEST
+
+START_TEST(cancelled_while_it_is_being_stored)
+{
+    struct reply r = { 0 };
+    uint64_t seq;
+    size_t n;
+
+    start(full_host);
+    run_for(SECOND);
+    sim_set_latency(world.platform, SECOND);
+    seq = reserve(GIB, GIB, &r);
+    while (reserved() == 0)
+        step(world.now_us + MINUTE);
+    broker_cancel(world.broker, seq, world.now_us);
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(r.count, 0);
+    ck_assert_uint_eq(reserved(), 0);
+    sim_ledger(world.platform, &n);
+    ck_assert_uint_eq(n, 0);
+    stop();
+}
+END_TEST
+
+START_TEST(undelivered_grants_are_released)
+{
+    struct reply r;
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(GIB, &r);
+    broker_undelivered(world.broker, r.id, world.now_us);
+    run_for(SECOND);
+    ck_assert(!is_stored(r.id));
+    stop();
+}
+END_TEST
+
+START_TEST(refusals_have_numbers)
+{
+    struct reply r;
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(13 * GIB, &r);
+    ck_assert_int_eq(r.error, ERR_CANNOT_FREE);
+    ck_assert_uint_eq(r.free_kib, 12 * GIB);
+    ck_assert_ptr_nonnull(strstr(r.message, "1.0 GiB short"));
+    ck_assert_uint_eq(sim_find(world.platform, 1)->target_writes, 0);
+    stop();
+}
+END_TEST
+
+START_TEST(the_stuck_are_named)
+{
+    struct guest_behaviour stuck = { .kind = GUEST_STUCK };
+    struct reply r;
+
+    start(full_host);
+    sim_set_guest(world.platform, 2, &stuck);
+    run_for(SECOND);
+    reserve_and_wait(10 * GIB, &r);
+    ck_assert_int_eq(r.error, ERR_UNCOOPERATIVE);
+    ck_assert_uint_eq(r.domid_count, 1);
+    ck_assert_ptr_nonnull(strstr(r.message, "domain 2"));
+    stop();
+}
+END_TEST
+
+START_TEST(bad_calls_are_refused)
+{
+    static const struct {
+        const char *client;
+        uint64_t min, max;
+        const char *parameter;
+    } bad[] = {
+        { "", 4, 4, "client" },        { "a b", 4, 4, "client" },
+        { "a/b", 4, 4, "client" },     { "x", 8, 4, "max" },
+        { "x", 0, UINT64_MAX, "max" },
+    };
+    struct reserve_call call = { .hold_us = -1, .timeout_us = MINUTE };
+    struct reply r = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    call.client = bad[_i].client;
+    call.min_kib = bad[_i].min;
+    call.max_kib = bad[_i].max;
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    ck_assert_uint_eq(r.count, 0);
+    run_for(SECOND);
+    ck_assert_uint_eq(r.count, 1);
+    ck_assert_int_eq(r.error, ERR_INVALID);
+    ck_assert_str_eq(r.parameter, bad[_i].parameter);
+    stop();
+}
+END_TEST
+
+START_TEST(limits_are_answered_busy)
+{
+    static struct reply r[LIMIT_QUEUE_CLIENT + 1];
+
+    memset(r, 0, sizeof r);
+    start(full_host);
+    run_for(SECOND);
+    for (size_t i = 0; i <= LIMIT_QUEUE_CLIENT; i++)
+        reserve(4 * MIB, 4 * MIB, &r[i]);
+    run_for(SECOND);
+    ck_assert_int_eq(r[LIMIT_QUEUE_CLIENT].error, ERR_BUSY);
+    for (size_t i = 0; i < LIMIT_QUEUE_CLIENT; i++)
+        ck_assert_int_eq(r[i].error, ERR_NONE);
+    stop();
+}
+END_TEST
+
+START_TEST(holds_end)
+{
+    struct reserve_call call = { .client = "test",
+                                 .min_kib = GIB,
+                                 .max_kib = GIB,
+                                 .timeout_us = MINUTE,
+                                 .hold_us = 30 * SECOND };
+    struct reply r = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    run_for(10 * SECOND);
+    ck_assert(is_stored(r.id));
+    /* A restart in between: the hold goes on by the wall clock. */
+    broker_free(world.broker);
+    start_broker();
+    run_for(15 * SECOND);
+    ck_assert(is_stored(r.id));
+    run_for(10 * SECOND);
+    ck_assert(!is_stored(r.id));
+    stop();
+}
+END_TEST
+
+static uint32_t
+build_domain(const struct reply *r, const uint8_t *uuid)
+{
+    struct scenario_domain d;
+    char error[SCENARIO_ERROR_CHARS];
+
+    scenario_domain_init(&d);
+    d.domid = 9;
+    if (uuid) {
+        memcpy(d.uuid, uuid, UUID_BYTES);
+        d.given |= GIVEN_UUID;
+    }
+    ck_assert_ptr_null(scenario_domain_complete(&d, r->amount_kib, error));
+    ck_assert_int_eq(sim_build(world.platform, &d, r->amount_kib, true), 0);
+    return 9;
+}
+
+START_TEST(transferred_and_gone)
+{
+    struct reply r, t = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(2 * GIB, &r);
+    broker_transfer(world.broker, "no-such", 9, false, world.now_us, take_reply,
+                    &t);
+    ck_assert_int_eq(t.error, ERR_UNKNOWN_RESERVATION);
+    broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply, &t);
+    ck_assert_int_eq(t.error, ERR_UNKNOWN_DOMAIN);
+    build_domain(&r, NULL);
+    broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply, &t);
+    run_for(10 * SECOND);
+    ck_assert_int_eq(t.error, ERR_NONE);
+    ck_assert_uint_eq(t.count, 3);
+    ck_assert_uint_eq(reserved(), 0);
+    ck_assert_uint_eq(sim_find(world.platform, 9)->actual_kib, 2 * GIB);
+    ck_assert_int_eq(headroom(), 0);
+    ck_assert_uint_eq(sim_find(world.platform, 1)->target_writes, 1);
+    sim_destroy(world.platform, 9);
+    run_for(10 * SECOND);
+    ck_assert(!is_stored(r.id));
+    ck_assert_uint_eq(sim_find(world.platform, 1)->actual_kib, 4 * GIB);
+    stop();
+}
+END_TEST
+
+START_TEST(a_uuid_meets_its_domain)
+{
+    static const uint8_t uuid[UUID_BYTES] = { 1, 2, 3 };
+    struct reserve_call call = { .client = "test",
+                                 .min_kib = GIB,
+                                 .max_kib = GIB,
+                                 .timeout_us = MINUTE,
+                                 .hold_us = -1,
+                                 .uuid = uuid };
+    struct reply r = { 0 };
+    size_t n;
+
+    start(full_host);
+    run_for(SECOND);
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    run_for(SECOND);
+    build_domain(&r, uuid);
+    run_for(SECOND);
+    ck_assert(sim_ledger(world.platform, &n)[0].transferred);
+    ck_assert_uint_eq(sim_ledger(world.platform, &n)[0].domid, 9);
+    stop();
+}
+END_TEST
+
+START_TEST(login_drops_what_no_domain_owns)
+{
+    struct reply a, b, login = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(GIB, &a);
+    reserve_and_wait(GIB, &b);
+    build_domain(&b, NULL);
+    broker_transfer(world.broker, b.id, 9, false, world.now_us, take_reply,
+                    &login);
+    run_for(SECOND);
+    broker_login(world.broker, "other", world.now_us, take_reply, &login);
+    run_for(SECOND);
+    ck_assert(is_stored(a.id) && is_stored(b.id));
+    broker_login(world.broker, "test", world.now_us, take_reply, &login);
+    run_for(SECOND);
+    ck_assert(!is_stored(a.id) && is_stored(b.id));
+    ck_assert_uint_eq(login.count, 3);
+    ck_assert_int_eq(login.error, ERR_NONE);
+    stop();
+}
+END_TEST
+
+START_TEST(ranges_are_checked)
+{
+    struct reply r = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    broker_set_range(world.broker, 7, GIB, GIB, world.now_us, take_reply, &r);
+    ck_assert_int_eq(r.error, ERR_UNKNOWN_DOMAIN);
+    broker_set_range(world.broker, 1, 2 * GIB, GIB, world.now_us, take_reply,
+                     &r);
+    ck_assert_int_eq(r.error, ERR_INVALID);
+    ck_assert_str_eq(r.parameter, "dynamic_min");
+    broker_set_range(world.broker, 1, GIB, 5 * GIB, world.now_us, take_reply,
+                     &r);
+    ck_assert_str_eq(r.parameter, "dynamic_max");
+    broker_set_range(world.broker, 1, GIB, 2 * GIB, world.now_us, take_reply,
+                     &r);
+    run_for(10 * SECOND);
+    ck_assert_int_eq(r.error, ERR_NONE);
+    ck_assert_uint_eq(r.count, 4);
+    ck_assert_uint_eq(sim_find(world.platform, 1)->actual_kib, 2 * GIB);
+    stop();
+}
+END_TEST
+
+START_TEST(balance_answers_when_all_is_calm)
+{
+    struct reply a, b = { 0 }, forgotten = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(8 * GIB, &a);
+    broker_release(world.broker, a.id, world.now_us, take_reply, &a);
+    step(world.now_us);
+    broker_balance(world.broker, world.now_us, take_reply, &b);
+    broker_balance(world.broker, world.now_us, take_reply, &forgotten);
+    broker_forget(world.broker, &forgotten);
+    run_for(100 * US_PER_MS);
+    ck_assert_uint_eq(b.count, 0);
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(b.count, 1);
+    ck_assert_int_eq(b.error, ERR_NONE);
+    ck_assert_uint_eq(forgotten.count, 0);
+    stop();
+}
+END_TEST
+
+START_TEST(a_dry_run_sets_nothing)
+{
+    struct reply r;
+
+    start(full_host);
+    world.options.dry_run = true;
+    broker_reconfigure(world.broker, &world.options, world.now_us);
+    run_for(SECOND);
+    memset(&r, 0, sizeof r);
+    reserve(GIB, GIB, &r);
+    run_for(2 * MINUTE);
+    ck_assert_uint_eq(r.count, 1);
+    ck_assert_uint_eq(sim_find(world.platform, 1)->target_writes, 0);
+    stop();
+}
+END_TEST
+
+/* ------------------------------------------------------- kills at any point */
+
+enum { CALLS = 12 };
+
+struct story {
+    struct reply replies[CALLS];
+    bool released[CALLS]; /* asked for, whether answered or not */
+};
+
+/* Every reservation that was answered and never given back is stored, and the
+ * broker counts what is stored, once. */
+static void
+check_story(const struct story *s)
+{
+    uint64_t stored_kib = 0;
+    const struct ledger_entry *e;
+    size_t n;
+
+    for (size_t i = 0; i < CALLS; i++)
+        if (s->replies[i].id[0] && !s->released[i])
+            assert(is_stored(s->replies[i].id));
+    e = sim_ledger(world.platform, &n);
+    for (size_t i = 0; i < n; i++)
+        stored_kib += e[i].transferred ? 0 : e[i].amount_kib;
+    assert(reserved() == stored_kib);
+    ledger_audit(&broker_planner(world.broker)->ledger);
+}
+
+START_TEST(killed_anywhere)
+{
+    struct random r = random_seed("killed_anywhere", (uint64_t)_i);
+    struct story story = { 0 };
+
+    start(full_host);
+    sim_set_latency(world.platform, (int64_t)random_below(&r, 30) * US_PER_MS);
+    for (size_t i = 0; i < CALLS; i++) {
+        struct reply *done = &story.replies[random_below(&r, i + 1)];
+        size_t steps = (size_t)random_below(&r, 20);
+
+        reserve(random_below(&r, 512) * 4 * MIB, 2 * GIB, &story.replies[i]);
+        while (steps-- > 0)
+            step(world.now_us + SECOND);
+        if (done->id[0] && random_below(&r, 2)) {
+            story.released[done - story.replies] = true;
+            broker_release(world.broker, done->id, world.now_us, NULL, NULL);
+        }
+        if (random_below(&r, 2) == 0)
+            sim_fail_persist(world.platform, 1 + (unsigned)random_below(&r, 3),
+                             ERR_IO);
+        if (random_below(&r, 2)) {
+            broker_free(world.broker);
+            sim_settle_store(world.platform, random_below(&r, 2));
+            start_broker();
+            do {
+                step(world.now_us + SECOND);
+            } while (!broker_planner(world.broker));
+            check_story(&story);
+            assert(headroom() >= 0);
+        }
+    }
+    sim_fail_persist(world.platform, 0, ERR_NONE);
+    run_for(2 * MINUTE);
+    check_story(&story);
+    assert(headroom() >= 0);
+    stop();
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *suite = suite_create("broker");
+    TCase *tcase = tcase_create("broker");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(tcase, not_ready_at_first);
+    tcase_add_test(tcase, answered_after_it_is_stored);
+    tcase_add_test(tcase, what_cannot_be_stored_is_not_granted);
+    tcase_add_test(tcase, released_once_it_is_stored);
+    tcase_add_test(tcase, a_release_that_fails_changes_nothing);
+    tcase_add_test(tcase, cancelled_while_queued);
+    tcase_add_test(tcase, cancelled_while_it_is_being_stored);
+    tcase_add_test(tcase, undelivered_grants_are_released);
+    tcase_add_test(tcase, refusals_have_numbers);
+    tcase_add_test(tcase, the_stuck_are_named);
+    tcase_add_loop_test(tcase, bad_calls_are_refused, 0, 5);
+    tcase_add_test(tcase, limits_are_answered_busy);
+    tcase_add_test(tcase, holds_end);
+    tcase_add_test(tcase, transferred_and_gone);
+    tcase_add_test(tcase, a_uuid_meets_its_domain);
+    tcase_add_test(tcase, login_drops_what_no_domain_owns);
+    tcase_add_test(tcase, ranges_are_checked);
+    tcase_add_test(tcase, balance_answers_when_all_is_calm);
+    tcase_add_test(tcase, a_dry_run_sets_nothing);
+    tcase_add_loop_test(tcase, killed_anywhere, 0, 300);
+    tcase_set_timeout(tcase, 0);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    if (failed)
+        random_report();
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
