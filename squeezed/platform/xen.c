@@ -121,7 +121,8 @@ say(struct xen_platform *xen)
     xen->said = trouble;
     xen->said_any = true;
     if (trouble)
-        log_warning("%s", text);
+        log_at(trouble == TROUBLE_READING ? LEVEL_INFO : LEVEL_WARNING, "%s",
+               text);
     else
         log_info("Xen and xenstore (%s) are there: %zu domains", xen->path,
                  xen->count);

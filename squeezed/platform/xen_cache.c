@@ -107,7 +107,7 @@ xen_cache_lost_ranges(const struct xen_cache *cache)
     size_t lost = 0;
 
     for (size_t i = 0; i < cache->count; i++)
-        lost += cache->domains[i]->range_lost;
+        lost += cache->domains[i]->range_lost && cache->domains[i]->domid;
     return lost;
 }
 
