@@ -41,6 +41,12 @@ struct options {
     bool feature;
 };
 
+/* What a guest may do in one tick. */
+struct step {
+    uint64_t pages;
+    uint64_t cpu_ns;
+};
+
 static struct guest guests[FAKEHV_DOMAINS];
 static struct options options = { .rate_mib_s = 4096 };
 
@@ -51,6 +57,14 @@ now_us(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* All pages that a guest could have moved by then: differences of it lose
+ * nothing to rounding. */
+static uint64_t
+pages_by(int64_t time_us)
+{
+    return options.rate_mib_s * PAGES_PER_MIB * (uint64_t)time_us / 1000000;
 }
 
 static void
@@ -121,27 +135,25 @@ greet(struct xs_handle *xs, uint32_t domid, uint8_t uuid)
 
 /* Moves one guest; true if it is new, and is to be greeted without the lock. */
 static bool
-move_guest(struct fakehv *hv, uint32_t domid, int64_t elapsed_us)
+move_guest(struct fakehv *hv, uint32_t domid, const struct step *step)
 {
     struct fakehv_domain *domain = &hv->domains[domid];
     struct guest *guest = &guests[domid];
-    uint64_t step =
-        options.rate_mib_s * PAGES_PER_MIB * (uint64_t)elapsed_us / 1000000;
 
     if (!runs(domain)) {
         guest->seen = guest->seen && domain->present;
         return false;
     }
-    domain->cpu_time += (uint64_t)elapsed_us * 1000;
+    domain->cpu_time += step->cpu_ns;
     if (!guest->seen || guest->uuid != domain->handle[0])
         return true;
     if (guest->known && !guest->stuck)
-        fakehv_balloon(hv, domid, guest->target_pages, step);
+        fakehv_balloon(hv, domid, guest->target_pages, step->pages);
     return false;
 }
 
 static void
-tick(struct fakehv *hv, struct xs_handle *xs, int64_t elapsed_us)
+tick(struct fakehv *hv, struct xs_handle *xs, const struct step *step)
 {
     static uint32_t fresh[FAKEHV_DOMAINS];
     static uint8_t uuids[FAKEHV_DOMAINS];
@@ -149,7 +161,7 @@ tick(struct fakehv *hv, struct xs_handle *xs, int64_t elapsed_us)
 
     fakehv_lock(hv);
     for (uint32_t domid = 1; domid < hv->end; domid++) {
-        if (move_guest(hv, domid, elapsed_us)) {
+        if (move_guest(hv, domid, step)) {
             uuids[count] = hv->domains[domid].handle[0];
             fresh[count++] = domid;
         }
@@ -193,7 +205,8 @@ main(int argc, char **argv)
 {
     struct fakehv *hv;
     struct xs_handle *xs;
-    int64_t before_us, at_us;
+    struct step step;
+    int64_t start_us, before_us, at_us;
 
     if (!read_options(argc, argv)) {
         fprintf(stderr, "usage: fakeguests [-r MIB_PER_S] [-o OFFSET_KIB] [-f] "
@@ -209,9 +222,12 @@ main(int argc, char **argv)
                 strerror(errno));
         return 1;
     }
-    for (before_us = now_us();; before_us = at_us) {
+    start_us = now_us();
+    for (before_us = 0;; before_us = at_us) {
         take_events(xs, TICK_MS);
-        at_us = now_us();
-        tick(hv, xs, at_us - before_us);
+        at_us = now_us() - start_us;
+        step.pages = pages_by(at_us) - pages_by(before_us);
+        step.cpu_ns = (uint64_t)(at_us - before_us) * 1000;
+        tick(hv, xs, &step);
     }
 }
