@@ -429,7 +429,7 @@ describe_plan(struct broker *b)
     char size[SIZE_TEXT];
     size_t n = sizeof b->last_plan;
 
-    if (plan->why == PLAN_NOTHING)
+    if (plan->setting_count == 0)
         return;
     b->last_plan_us = b->now_us;
     b->last_writes = plan->setting_count;

@@ -131,7 +131,7 @@ broker_planner(struct broker *broker);
 struct broker_view {
     const char *platform;
     bool ready;           /* looked, and the ledger was read */
-    int64_t last_plan_us; /* the last pass that set or answered anything; 0 */
+    int64_t last_plan_us; /* the last pass that set a target; 0 */
     char last_plan[160];  /* why */
     size_t last_writes;
     int64_t last_look_us;   /* the last good look */
