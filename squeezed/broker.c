@@ -55,7 +55,7 @@ broker_next_us(const struct broker *b)
 
 /* ----------------------------------------------------------------- replies */
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 set_message(struct result *result, const char *format, va_list arguments)
 {
     vsnprintf(result->message, sizeof result->message, format, arguments);
