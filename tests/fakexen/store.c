@@ -29,13 +29,22 @@ preload(void)
     return path ? path : "tests/fakexen/fakexen.so";
 }
 
+/* Debian has two of them, and its hosts run either. */
+static bool
+is_ocaml(void)
+{
+    const char *kind = getenv("XENSTORED_KIND");
+
+    return kind && !strcmp(kind, "ocaml");
+}
+
 static const char *
 daemon_path(char buffer[PATH_SIZE])
 {
     const char *dir = getenv("XENSTORED_BIN");
 
-    snprintf(buffer, PATH_SIZE, "%s/xenstored",
-             dir ? dir : "/usr/lib/xen-4.17/bin");
+    snprintf(buffer, PATH_SIZE, "%s/%s", dir ? dir : "/usr/lib/xen-4.17/bin",
+             is_ocaml() ? "oxenstored" : "xenstored");
     return buffer;
 }
 
@@ -69,10 +78,27 @@ set_path(const struct store *store, const char *variable, const char *name)
     setenv(variable, path, 1);
 }
 
+static void
+write_configuration(const struct store *store, const char *path)
+{
+    FILE *file = fopen(path, "w");
+
+    if (!file)
+        _exit(1);
+    fprintf(file,
+            "pid-file = %s/pid\nquota-activate = false\n"
+            "merge-activate = true\nperms-activate = true\n"
+            "xenstored-kva = /proc/xen/xsd_kva\n"
+            "xenstored-port = /proc/xen/xsd_port\n"
+            "xenstored-log-file = %s/log\naccess-log-file = %s/access-log\n",
+            store->dir, store->dir, store->dir);
+    fclose(file);
+}
+
 static void __attribute__((noreturn))
 run_daemon(const struct store *store, pid_t parent)
 {
-    char path[PATH_SIZE], log[PATH_SIZE];
+    char path[PATH_SIZE], log[PATH_SIZE], configuration[PATH_SIZE];
     char *so = realpath(preload(), NULL);
     int fd;
 
@@ -83,8 +109,14 @@ run_daemon(const struct store *store, pid_t parent)
     fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(fd, 1);
     dup2(fd, 2);
+    in_dir(store, "oxenstored.conf", configuration);
+    write_configuration(store, configuration);
     setenv("LD_PRELOAD", so, 1);
-    execl(daemon_path(path), "xenstored", "-N", (char *)NULL);
+    daemon_path(path);
+    if (is_ocaml())
+        execl(path, path, "--no-fork", "--config-file", configuration, NULL);
+    else
+        execl(path, path, "-N", NULL);
     _exit(1);
 }
 

@@ -21,8 +21,8 @@ struct store {
 };
 
 /* False, with a line on stderr, where xenstored or its preload isn't there.
- * XENSTORED_BIN is the folder of the first, FAKEXEN_SO the path of the
- * second. */
+ * XENSTORED_KIND is c or ocaml, XENSTORED_BIN the folder of both daemons,
+ * FAKEXEN_SO the path of the preload. */
 bool
 store_possible(void);
 
