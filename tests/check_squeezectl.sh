@@ -253,6 +253,8 @@ interrupt() {
 }
 interrupt patient
 await 'client has gone'
+interrupt polite
+has out '"message": "you left"'
 interrupt late # granted all the same: has to be given back
 called "squeezed.release {\"reservation\": \"$id\"}"
 

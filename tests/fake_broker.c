@@ -120,6 +120,12 @@ static const struct reaction {
       .text = "late",
       .result = GRANT,
       .manner = ANSWER_LATE },
+    { .method = "squeezed.reserve",
+      .key = "client",
+      .text = "polite",
+      .error = "{\"code\": -32003, \"message\": \"you left\", \"data\": "
+               "{\"reason\": \"cancelled\"}}",
+      .manner = ANSWER_LATE },
     { .method = "squeezed.reserve", .result = GRANT },
     { .method = "squeezed.release",
       .key = "reservation",

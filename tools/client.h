@@ -31,7 +31,8 @@ struct client_answer {
     enum client_end end;
     json_t *result; /* owned, also when it is JSON's null */
     json_t *error;  /* owned; an object */
-    /* A signal came.  With CLIENT_RESULT: too late, it was carried out. */
+    /* A signal came.  With CLIENT_RESULT: too late, it was carried out; with
+     * CLIENT_ERROR: the broker says so itself, or it had failed anyway. */
     bool interrupted;
     char message[400]; /* for people; without the program's name */
 };

@@ -358,7 +358,8 @@ show_last_plan(const struct screen *screen, const json_t *plan)
     fprintf(screen->out, "\nlast plan: %s ago, ",
             format_span(number_of(plan, "age_ms"), span));
     put_clean(screen->out, text_of(plan, "why"));
-    fprintf(screen->out, ", %" PRId64 " writes\n", number_of(plan, "writes"));
+    fprintf(screen->out, ", %" PRId64 " write%s\n", number_of(plan, "writes"),
+            number_of(plan, "writes") == 1 ? "" : "s");
 }
 
 static void

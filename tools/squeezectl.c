@@ -155,32 +155,32 @@ put_json(const json_t *value)
     putchar('\n');
 }
 
+static void
+put_json_error(const struct arguments *arguments, const json_t *error)
+{
+    json_t *whole;
+
+    if (!arguments->json)
+        return;
+    whole = json_pack("{s:O}", "error", error);
+    put_json(whole);
+    json_decref(whole);
+}
+
 /* Says an error of the broker's, or one of ours in the same form. */
 static int
 refuse(const struct arguments *arguments, const json_t *error)
 {
-    json_t *whole;
-
     show_refusal(stderr, arguments->verb->name, error);
-    if (!arguments->json)
-        return EXIT_REFUSED;
-    whole = json_pack("{s:O}", "error", error);
-    put_json(whole);
-    json_decref(whole);
+    put_json_error(arguments, error);
     return EXIT_REFUSED;
 }
 
-static int
-refuse_here(const struct arguments *arguments, enum err error,
-            const char *message)
+static json_t *
+error_object(enum err error, const char *message)
 {
-    json_t *object =
-        json_pack("{s:i, s:s, s:{s:s}}", "code", err_rpc_code(error), "message",
-                  message, "data", "reason", err_name(error));
-    int status = refuse(arguments, object);
-
-    json_decref(object);
-    return status;
+    return json_pack("{s:i, s:s, s:{s:s}}", "code", err_rpc_code(error),
+                     "message", message, "data", "reason", err_name(error));
 }
 
 /* Looks the domain up in a status.  EXIT_DONE with *ret set, else said why. */
@@ -195,6 +195,7 @@ look_up(const struct arguments *arguments, const char *text,
     struct client_answer answer;
     char message[200];
     int status = EXIT_DONE;
+    json_t *object;
     enum err error;
 
     client_call(&call, &answer);
@@ -207,8 +208,11 @@ look_up(const struct arguments *arguments, const char *text,
     } else {
         error = resolve_domain(answer.result, text, ret_domid, message,
                                sizeof(message));
-        if (error)
-            status = refuse_here(arguments, error, message);
+        if (error) {
+            object = error_object(error, message);
+            status = refuse(arguments, object);
+            json_decref(object);
+        }
     }
     client_answer_done(&answer);
     return status;
@@ -337,29 +341,36 @@ hand_on(const struct arguments *arguments, const json_t *result)
     return verb->judge ? verb->judge(result) : EXIT_DONE;
 }
 
+/* A signal came: whatever the call ended with, nothing is left of it. */
 static int
-cancelled(const struct arguments *arguments, const json_t *result)
+cancelled(const struct arguments *arguments, const struct client_answer *answer)
 {
-    if (result && !take_back(arguments, result))
+    static const char message[] =
+        "interrupted: the request is withdrawn, nothing is reserved";
+    json_t *error;
+
+    if (answer->result && !take_back(arguments, answer->result))
         return EXIT_REFUSED;
-    return refuse_here(arguments, ERR_CANCELLED,
-                       "interrupted: the request is withdrawn, nothing is "
-                       "reserved");
+    error = answer->error ? json_incref(answer->error)
+                          : error_object(ERR_CANCELLED, message);
+    complain(arguments, message);
+    put_json_error(arguments, error);
+    json_decref(error);
+    return EXIT_REFUSED;
 }
 
 static int
 finish(const struct arguments *arguments, const struct client_answer *answer)
 {
+    if (answer->interrupted)
+        return cancelled(arguments, answer);
     switch (answer->end) {
     case CLIENT_RESULT:
-        if (answer->interrupted)
-            return cancelled(arguments, answer->result);
         return hand_on(arguments, answer->result);
     case CLIENT_ERROR:
         return refuse(arguments, answer->error);
-    case CLIENT_INTERRUPTED:
-        return cancelled(arguments, NULL);
     case CLIENT_NO_ANSWER:
+    case CLIENT_INTERRUPTED:
         break;
     }
     complain(arguments, answer->message);
