@@ -200,7 +200,7 @@ check_no_waste(void)
 
         if (movable(f) && held_kib(f) < page_down(f->dynamic_max_kib)) {
             toy_dump(&toy);
-            assert(!"at rest, memory is left over");
+            assert(0 && "at rest, memory is left over");
         }
     }
 }
@@ -222,7 +222,7 @@ calm_down(void)
     toy_settle(&toy, INT64_C(60) * US_PER_S);
     if (!toy.plan.settled) {
         toy_dump(&toy);
-        assert(!"never at rest");
+        assert(0 && "never at rest");
     }
     check_no_waste();
 }

@@ -169,7 +169,7 @@ find_facts(struct toy_host *toy, uint32_t domid)
     for (size_t i = 0; i < toy->snapshot.count; i++)
         if (toy->facts[i].domid == domid)
             return &toy->facts[i];
-    assert(!"a setting for a domain that is not there");
+    assert(0 && "a setting for a domain that is not there");
 }
 
 /* Promise 3, and never a target above the limit. */
