@@ -2,7 +2,7 @@
 #include "tools/resolve.h"
 
 #include "common/units.h"
-#include "include/sq_limits.h"
+#include "sq_limits.h"
 
 #include <inttypes.h>
 #include <stdio.h>
