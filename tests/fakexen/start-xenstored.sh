@@ -54,7 +54,8 @@ if [ ! -x "$1" ]; then
     exit 77
 fi
 
-LD_PRELOAD=$preload "$@" >"$dir/xenstored.log" 2>&1 </dev/null &
+# In a session of its own: a test's process group is killed at its end.
+LD_PRELOAD=$preload setsid "$@" >"$dir/xenstored.log" 2>&1 </dev/null &
 pid=$!
 tries=0
 until [ -S "$dir/socket" ] && timeout 1 xenstore-exists / 2>/dev/null; do

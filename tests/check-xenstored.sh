@@ -1,0 +1,60 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs the tests that need a real xenstored, on a machine without Xen:
+#
+#   check-xenstored.sh SOURCES BUILD PROGRAM...
+#
+# check_xsc_real runs with both xenstoreds, all other programs (relative to
+# BUILD) without arguments.  A program that ends with 77 was skipped, which
+# counts as failed where SQUEEZED_REQUIRE_XEN is set.
+set -u
+
+sources=$(cd "$1" && pwd)
+build=$(cd "$2" && pwd)
+shift 2
+start=$sources/tests/fakexen/start-xenstored.sh
+export FAKEXEN_SO="$build/tests/fakexen/fakexen.so"
+export FAKEHV_SO="$build/tests/fakexen/fakehv.so"
+TMPDIR=$(mktemp -d /tmp/check-xenstored.XXXXXX) || exit 1
+export TMPDIR
+
+# Daemons whose test was killed.
+clean_up() {
+    for file in "$TMPDIR"/*/pid; do
+        [ -s "$file" ] && kill -9 "$(cat "$file")" 2>/dev/null
+    done
+    rm -rf "$TMPDIR"
+}
+trap clean_up EXIT
+trap 'exit 1' INT TERM HUP
+
+failed=
+run() {
+    echo "check-xenstored: $*"
+    (cd "$build" && "$@")
+    case $? in
+    0) ;;
+    77)
+        echo "check-xenstored: SKIPPED: $*"
+        [ -z "${SQUEEZED_REQUIRE_XEN:-}" ] || failed="$failed $1"
+        ;;
+    *) failed="$failed $1" ;;
+    esac
+}
+
+for program; do
+    case $program in
+    */check_xsc_real)
+        for kind in c ocaml; do
+            run "$program" "$start" $kind
+        done
+        ;;
+    *) run "$program" ;;
+    esac
+done
+
+if [ -n "$failed" ]; then
+    echo "check-xenstored: FAILED:$failed" >&2
+    exit 1
+fi
+echo "check-xenstored: all passed"
