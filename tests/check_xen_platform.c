@@ -10,6 +10,8 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <xenctrl.h>
 
@@ -359,13 +361,14 @@ END_TEST
 
 START_TEST(a_bad_pair_is_reported_after_a_while)
 {
+    int64_t from_us;
+
     add_managed(1, FLAGS_PV);
     start(XEN_BALLOON_ALWAYS);
+    from_us = now_us();
     write_memory(1, "dynamic-min", "2000000");
-    run_ms(120);
-    ck_assert_str_eq(text_of(1).range_error, "");
-    ck_assert_uint_eq(changes, 0);
     ck_assert(wait_for(was_told, LATE_MS));
+    ck_assert_int_ge(now_us() - from_us, 200 * US_PER_MS);
     ck_assert_ptr_nonnull(strstr(text_of(1).range_error,
                                  "dynamic-min 2000000 is above dynamic-max "
                                  "1048576"));
@@ -388,7 +391,7 @@ START_TEST(two_writes_are_no_error)
     write_memory(1, "static-max", "4194304");
     start(XEN_BALLOON_ALWAYS);
     write_memory(1, "dynamic-min", "2097152");
-    run_ms(50);
+    run_ms(20);
     write_memory(1, "dynamic-max", "3145728");
     for (int i = 0; i < 30; i++) {
         run_ms(10);
@@ -831,20 +834,34 @@ START_TEST(a_crowd_is_seen_at_once)
 }
 END_TEST
 
-/* A guest that writes its key all the time keeps nobody from starting. */
+static void __attribute__((noreturn)) make_noise(void)
+{
+    struct store mine = store;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    store_reopen(&mine);
+    for (unsigned i = 0;; i++)
+        store_write(&mine, i % 2 ? "1" : "0",
+                    "/local/domain/1/control/feature-balloon");
+}
+
+/* A guest that writes its key all the time keeps nobody from starting, and a
+ * range from counting. */
 START_TEST(a_noisy_guest_blocks_nobody)
 {
-    int64_t end_us = now_us() + (int64_t)LATE_MS * US_PER_MS;
+    pid_t noise;
 
     add_managed(1, FLAGS_PV);
-    make_platform(XEN_BALLOON_FEATURE);
-    while (!is_ready() && now_us() < end_us) {
-        for (int i = 0; i < 50; i++)
-            store_write(&store, i % 2 ? "1" : "0",
-                        "/local/domain/1/control/feature-balloon");
-        run_ms(1);
-    }
-    ck_assert(is_ready());
+    noise = fork();
+    if (noise == 0)
+        make_noise();
+    run_ms(20);
+    start(XEN_BALLOON_FEATURE);
+    ck_assert(managed(1));
+    write_memory(1, "dynamic-max", "524288");
+    ck_assert(wait_for(one_at_512m, LATE_MS));
+    kill(noise, SIGKILL);
+    waitpid(noise, NULL, 0);
 }
 END_TEST
 

@@ -201,6 +201,14 @@ store_stop(struct store *store)
 }
 
 void
+store_reopen(struct store *store)
+{
+    store->xs = xs_open(0);
+    if (!store->xs)
+        die("xs_open");
+}
+
+void
 store_write(struct store *store, const char *value, const char *path, ...)
 {
     char text[PATH_SIZE];

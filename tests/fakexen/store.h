@@ -41,6 +41,10 @@ store_kill(struct store *store);
 void
 store_restart(struct store *store);
 
+/* A connection of its own, for a process that was forked. */
+void
+store_reopen(struct store *store);
+
 void
 store_write(struct store *store, const char *value, const char *path, ...)
     __attribute__((format(printf, 3, 4)));
