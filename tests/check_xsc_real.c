@@ -463,7 +463,7 @@ START_TEST(sees_a_killed_xenstored)
     xs_close(xs);
     signal_daemon(SIGKILL);
     run_until(&losts, 1);
-    ck_assert_int_lt(now_us() - start, 100 * US_PER_MS);
+    ck_assert_int_lt(now_us() - start, 500 * US_PER_MS);
     ck_assert_str_eq(why, "xenstored closed the connection");
     xsc_read(xsc, 0, "/", on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NOT_READY);
@@ -486,7 +486,7 @@ START_TEST(sees_a_stopped_xenstored)
     xsc_read(xsc, 0, "/", on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NOT_READY);
     ck_assert_int_ge(now_us() - start, 300 * US_PER_MS);
-    ck_assert_int_lt(now_us() - start, 600 * US_PER_MS);
+    ck_assert_int_lt(now_us() - start, 2 * US_PER_S);
     run_until(&losts, 1);
     ck_assert_ptr_nonnull(strstr(why, "hasn't answered"));
     run_for(US_PER_S);
@@ -494,7 +494,7 @@ START_TEST(sees_a_stopped_xenstored)
     signal_daemon(SIGCONT);
     start = now_us();
     run_until(&ups, 2);
-    ck_assert_int_lt(now_us() - start, 1500 * US_PER_MS);
+    ck_assert_int_lt(now_us() - start, 3 * US_PER_S);
     xsc_read(xsc, 0, "/", on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NONE);
     ck_assert_uint_eq(losts, 1);
