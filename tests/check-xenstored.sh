@@ -4,8 +4,8 @@
 #
 #   check-xenstored.sh SOURCES BUILD PROGRAM...
 #
-# check_xsc_real runs with both xenstoreds, all other programs (relative to
-# BUILD) without arguments.  A program that ends with 77 was skipped, which
+# check_xsc_real and check_xen_platform run with both xenstoreds, all other
+# programs (relative to BUILD) without arguments.  A program that ends with 77 was skipped, which
 # counts as failed where SQUEEZED_REQUIRE_XEN is set.
 set -u
 
@@ -47,6 +47,13 @@ for program; do
     */check_xsc_real)
         for kind in c ocaml; do
             run "$program" "$start" $kind
+        done
+        ;;
+    */check_xen_platform)
+        for kind in c ocaml; do
+            XENSTORED_KIND=$kind
+            export XENSTORED_KIND
+            run "$program"
         done
         ;;
     *) run "$program" ;;

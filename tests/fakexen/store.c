@@ -144,10 +144,12 @@ launch(struct store *store)
 void
 store_start(struct store *store)
 {
+    const char *tmp = getenv("TMPDIR");
     struct fakehv *hv;
 
     memset(store, 0, sizeof(*store));
-    strcpy(store->dir, "/tmp/store-XXXXXX");
+    snprintf(store->dir, sizeof(store->dir), "%s/store-XXXXXX",
+             tmp ? tmp : "/tmp");
     if (!mkdtemp(store->dir))
         die(store->dir);
     set_path(store, FAKEHV_ENV, "host");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A real xenstored for a test: in a new folder under /tmp, beside an empty
+/* A real xenstored for a test: in a new folder in $TMPDIR, beside an empty
  * fake host (fakehv.h), with the environment set so that all that the test
  * opens finds both.  It ends with the process that started it.
  *
@@ -15,7 +15,7 @@
 struct xs_handle;
 
 struct store {
-    char dir[32];
+    char dir[80];
     pid_t pid;            /* of xenstored; 0: none */
     struct xs_handle *xs; /* libxenstore's, which blocks */
 };
