@@ -74,16 +74,17 @@ send_end(struct xsc *xsc, struct commit *commit)
 static void
 run(struct xsc *xsc, struct commit *commit)
 {
-    char nothing[] = "";
-
     xsc->commits.running++;
     xsc->commits.alone = commit->conflicts > 0;
     commit->transaction = 0;
     commit->error = 0;
-    if (commit->count == 1)
+    if (commit->count == 1) {
         send_changes(xsc, commit);
-    else
+    } else {
+        char nothing[] = "";
+
         ask(xsc, commit, XS_TRANSACTION_START, nothing, sizeof(nothing));
+    }
 }
 
 /* Runs what may run now. */

@@ -41,7 +41,7 @@ struct commit;
 
 /* Several commits run at a time, but one that met a conflict runs alone. */
 struct commits {
-    TAILQ_HEAD(, commit) waiting;
+    TAILQ_HEAD(commit_list, commit) waiting;
     unsigned running;
     bool alone;
 };
@@ -73,7 +73,7 @@ struct xsc {
     struct event deadline_timer;
     struct event local_timer;
 
-    LIST_HEAD(, operation) operations;
+    LIST_HEAD(operation_list, operation) operations;
     struct commits commits;
 
     unsigned depth;       /* of the loop's calls that are on the stack */

@@ -235,7 +235,7 @@ open(const char *path, int flags, ...)
     mode_t mode;
 
     va_start(arguments, flags);
-    mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(arguments, mode_t) : 0;
+    mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(arguments, mode_t) : 0;
     va_end(arguments);
     return open_file(path, flags, mode);
 }
@@ -247,7 +247,7 @@ open64(const char *path, int flags, ...)
     mode_t mode;
 
     va_start(arguments, flags);
-    mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(arguments, mode_t) : 0;
+    mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(arguments, mode_t) : 0;
     va_end(arguments);
     return open_file(path, flags, mode);
 }
