@@ -24,7 +24,10 @@ enum domain_flag {
     DOMAIN_SHUTDOWN = 1 << 4,
     DOMAIN_DYING = 1 << 5,
     /* Created, and has never run: somebody is building it. */
-    DOMAIN_BUILDING = 1 << 6
+    DOMAIN_BUILDING = 1 << 6,
+    /* Without DOMAIN_BALLOON: it has booted far enough that a balloon would
+     * answer, so that it may be found out by asking. */
+    DOMAIN_PROBE_READY = 1 << 7
 };
 
 struct domain_facts {

@@ -33,12 +33,17 @@ struct planner_settings {
     int64_t interval_us; /* between looks when nothing moves */
 };
 
-/* Set this target and this limit (both in the frame of the facts). */
+/* The mark that tells others about a guest that has not given for long. */
+enum mark { MARK_AS_IT_IS, MARK_UNCOOPERATIVE, MARK_COOPERATIVE };
+
+/* Set this target and this limit (both in the frame of the facts).  Either may
+ * be what it is already: then it isn't written again. */
 struct setting {
     uint32_t domid;
     uint64_t target_kib;
     uint64_t limit_kib;
     bool grows; /* the limit goes up: it comes before the target */
+    enum mark mark;
 };
 
 /* The end of a request. */
