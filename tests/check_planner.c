@@ -220,6 +220,27 @@ START_TEST(what_comes_free_is_given_back_at_once)
 }
 END_TEST
 
+/* Nobody tells when the last pages of a domain have gone. */
+START_TEST(the_dying_are_followed_to_their_end)
+{
+    full_host(3);
+    reserve_seconds(3 * GIB);
+    toy_settle(&toy, MINUTE);
+    toy.facts[0].flags |= DOMAIN_DYING | DOMAIN_PAUSED;
+    toy_pass(&toy);
+    ck_assert_int_le(toy.plan.next_us - toy.now_us, US_PER_S / 10);
+    /* What it gave counts at once, whatever its limit is. */
+    toy.snapshot.free_kib += toy.facts[0].actual_kib - 8;
+    toy.facts[0].actual_kib = 8;
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB);
+    ck_assert_uint_eq(toy.facts[2].target_kib, 4 * GIB);
+    ck_assert(!toy.plan.settled);
+    toy_settle(&toy, MINUTE);
+    ck_assert(toy.plan.settled); /* though it still keeps two pages */
+}
+END_TEST
+
 START_TEST(memory_flows_as_it_is_freed)
 {
     uint64_t sum, least = UINT64_MAX;
@@ -434,6 +455,7 @@ main(void)
     tcase_add_test(tcase, a_storm_costs_one_squeeze);
     tcase_add_test(tcase, first_come_first_served);
     tcase_add_test(tcase, what_comes_free_is_given_back_at_once);
+    tcase_add_test(tcase, the_dying_are_followed_to_their_end);
     tcase_add_test(tcase, memory_flows_as_it_is_freed);
     tcase_add_test(tcase, a_range_gets_its_fair_share);
     tcase_add_test(tcase, waits_where_asked_to);

@@ -153,6 +153,8 @@ toy_headroom(const struct toy_host *toy)
         const struct domain_facts *f = &toy->facts[i];
         uint64_t most = max_u64(f->actual_kib, f->limit_kib), promise = 0;
 
+        if (f->flags & DOMAIN_DYING)
+            continue; /* it only gives */
         for (size_t k = 0; k < toy->planner.ledger.count; k++)
             if (toy->entries[k].transferred && !toy->entries[k].over &&
                 toy->entries[k].domid == f->domid)

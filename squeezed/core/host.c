@@ -62,10 +62,13 @@ merge_domains(struct host *host, const struct snapshot *snapshot)
     host->count = snapshot->count;
 }
 
-/* What a domain could hold without asking us, its promise aside. */
+/* What a domain could hold without asking us, its promise aside.  One that is
+ * dying only gives: Xen allocates nothing for it any more. */
 static uint64_t
 allowed_kib(const struct domain_facts *f)
 {
+    if (f->flags & DOMAIN_DYING)
+        return f->actual_kib;
     return max_u64(max_u64(f->actual_kib, f->limit_kib + f->extra_kib),
                    f->actual_kib + f->claim_kib);
 }
@@ -80,8 +83,10 @@ derive(struct domain *d)
     const uint32_t needed = DOMAIN_MANAGED | DOMAIN_BALLOON;
 
     d->held_kib = max_u64(f->actual_kib, f->limit_kib);
-    d->committed_kib =
-        max_u64(allowed_kib(f), sub_or_0(d->promise_kib, f->paging_kib));
+    d->committed_kib = allowed_kib(f);
+    if (!(f->flags & DOMAIN_DYING))
+        d->committed_kib =
+            max_u64(d->committed_kib, sub_or_0(d->promise_kib, f->paging_kib));
     d->lower_kib = page_up(max_u64(f->static_min_kib, f->dynamic_min_kib));
     d->upper_kib =
         max_u64(page_down(min_u64(f->dynamic_max_kib, f->static_max_kib)),

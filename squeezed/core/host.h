@@ -39,6 +39,7 @@ struct judgement {
     int64_t stuck_until_us;   /* the verdict expires then; 0: not stuck */
     uint64_t slack_kib;       /* it rests this far above its target */
     int64_t raised_us;        /* when it was last allowed to grow */
+    int64_t leaving_us;       /* dying: first seen so, or last seen to give */
     bool moving;              /* it was seen to move at the last look */
     bool working;             /* it owes, and asked_us and window are set */
     bool lagging;             /* others are asked for what it won't reach: */

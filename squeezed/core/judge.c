@@ -100,6 +100,23 @@ judge_work(struct domain *d, int64_t now_us)
         judge_progress(d, now_us);
 }
 
+/* One that nothing is asked of.  Its death is worth following: nobody tells
+ * when the last pages of a domain have gone. */
+static void
+judge_untouchable(struct domain *d, int64_t now_us)
+{
+    struct judgement *j = &d->judgement;
+    int64_t leaving_us = 0;
+
+    if (d->facts.flags & DOMAIN_DYING)
+        leaving_us = j->leaving_us == 0 || d->facts.actual_kib != j->seen_kib
+                         ? now_us
+                         : j->leaving_us;
+    *j = (struct judgement){ .seen_us = now_us,
+                             .seen_kib = d->facts.actual_kib,
+                             .leaving_us = leaving_us };
+}
+
 void
 judge_look(struct domain *d, int64_t now_us)
 {
@@ -108,7 +125,7 @@ judge_look(struct domain *d, int64_t now_us)
     uint64_t owed = owed_kib(d);
 
     if (!d->movable) {
-        *j = (struct judgement){ .seen_us = now_us, .seen_kib = actual };
+        judge_untouchable(d, now_us);
         return;
     }
     if (actual < j->seen_kib && j->seen_us > 0) {

@@ -641,6 +641,20 @@ anything_moves(const struct planner *p, int64_t now_us)
     return false;
 }
 
+/* A domain dies and gives its pages back.  One that keeps some for long (others
+ * have mapped them) is left to the usual looks. */
+static bool
+anything_leaves(const struct planner *p, int64_t now_us)
+{
+    for (size_t i = 0; i < p->host.count; i++) {
+        int64_t leaving_us = p->host.domains[i].judgement.leaving_us;
+
+        if (leaving_us > 0 && now_us - leaving_us < JUDGE_STUCK_US)
+            return true;
+    }
+    return false;
+}
+
 /* When the sum is predicted to reach the want; soon while no rate is known
  * yet; seldom when only laggards are left. */
 static int64_t
@@ -668,7 +682,7 @@ plan_next_look(const struct planner *p, const struct tally *t,
     bool works = anything_comes(p);
 
     plan->settled = plan->setting_count == 0 && plan->unmet_kib == 0 &&
-                    !anything_moves(p, now_us);
+                    !anything_moves(p, now_us) && !anything_leaves(p, now_us);
     if (plan->unmet_kib > 0)
         wait = next_look_for_request(p, t, plan->unmet_kib);
     else if (works)
