@@ -202,6 +202,16 @@ big_number(const char *text)
     return errno == ERANGE ? (size_t)(end - text) : 0;
 }
 
+/* How much at text belongs together: a number, an escaped character, or just
+ * one character. */
+static size_t
+piece(const char *text, bool in_string)
+{
+    if (in_string)
+        return text[0] == '\\' && text[1] ? 2 : 1;
+    return max_u64(strspn(text, "0123456789+-.eE"), 1);
+}
+
 /* The text with every number that is too big for jansson made a string, so
  * that it is told apart from what is no JSON at all.  NULL without memory. */
 static char *
@@ -219,17 +229,12 @@ quote_big_numbers(const char *text, size_t length, size_t *ret_length)
 
         if (n > 0) {
             to += sprintf(to, "\"\\u%04x%.*s\"", RPC_BIG_NUMBER, (int)n, at);
-            at += n;
-            continue;
+        } else {
+            in_string ^= *at == '"';
+            n = piece(at, in_string);
+            to = mempcpy(to, at, n);
         }
-        if (*at == '"')
-            in_string = !in_string;
-        else if (in_string && *at == '\\' && at[1])
-            *to++ = *at++;
-        /* The rest of a number that fits is none by itself. */
-        do
-            *to++ = *at++;
-        while (!in_string && strchr("0123456789+-.eE", *at) && *at);
+        at += n;
     }
     *ret_length = quoted ? (size_t)(to - quoted) : 0;
     free(copy);
@@ -288,8 +293,6 @@ check_envelope(struct rpc_call *call, const json_t *root)
     if (version && (!json_is_string(version) ||
                     strcmp(json_string_value(version), "2.0") != 0))
         return "\"jsonrpc\" has to be \"2.0\"";
-    if (!version)
-        call->form = &version_1;
     if (!read_id(root, !version, &call->id))
         return "\"id\" has to be a number, a string or null";
     if (!rpc_plain_text(json_object_get(root, "method")))
@@ -319,6 +322,8 @@ run(struct rpc_call *call, const json_t *root)
         fail_with_status(call, 400, RPC_INVALID_REQUEST, wrong, NULL);
         return;
     }
+    if (!json_object_get(root, "jsonrpc"))
+        call->form = &version_1;
     /* Calls without the prefix `squeezed.` will belong to the toolstack
      * interface: here is where they will turn off. */
     call->method = rpc_method_find(json_string_value(name));

@@ -110,6 +110,8 @@ echo(const json_t *value)
     if (text && json_string_length(value) > ECHO_MAX)
         return json_sprintf("(a string of %zu bytes)",
                             json_string_length(value));
+    if (text && !rpc_plain_text(value))
+        return json_string("(a string with a NUL inside)");
     if (text && text[0] == RPC_BIG_NUMBER)
         return json_string(text + 1);
     return value ? json_copy((json_t *)value) : json_null();
