@@ -413,7 +413,7 @@ take_value(struct xen_domain *domain, enum xen_key key, enum err error,
     domain->cached[key].unread = false;
     /* Our own target comes back. */
     if (key == XEN_KEY_TARGET && domain->writes &&
-        value.number == (int64_t)domain->written_kib)
+        value.number == (int64_t)domain->sent_kib)
         same = true;
     return !same && !xen_key_is_text(key);
 }

@@ -46,8 +46,10 @@ struct xen_domain {
     int64_t offset_kib;
     uint64_t extra_kib;
     bool was_building;
-    /* The writer's: the target on its way to the store. */
+    /* The writer's: the target on its way to the store, and the one that
+     * counts.  They differ when that came while the other was on its way. */
     unsigned writes;
+    uint64_t sent_kib;
     uint64_t written_kib;
     bool complained;
 

@@ -21,6 +21,7 @@ struct xen_hypervisor {
     struct xen_hypervisor_domain *domains;
     size_t capacity; /* of both */
     size_t count;
+    uint64_t pool_kib; /* free memory and what the domains hold, together */
 };
 
 /* libxenctrl would print to stderr without a logger.  What it says is for
@@ -195,29 +196,64 @@ translate_all(struct xen_hypervisor *hypervisor, size_t count)
     return kept;
 }
 
+static enum err
+ask_memory(struct xen_hypervisor *hypervisor, struct xen_hypervisor_memory *ret)
+{
+    xc_physinfo_t info;
+
+    memset(&info, 0, sizeof(info));
+    if (xc_physinfo(hypervisor->xc, &info))
+        return call_failed(hypervisor, "xc_physinfo");
+    ret->total_kib = pages_to_kib(info.total_pages);
+    ret->free_kib = pages_to_kib(info.free_pages);
+    ret->scrub_kib = pages_to_kib(info.scrub_pages);
+    return ERR_NONE;
+}
+
+/* The free memory of the instant at which the domains were listed, out of what
+ * it was before and after.  Guests move meanwhile, by a MiB where calls are
+ * slow; a sum that is wrong by that would change every share at every look.
+ * The pool, free memory and what the domains hold, seldom changes: as long as
+ * it can be what it was at the last look, it is. */
+static void
+match_memory(struct xen_hypervisor *hypervisor,
+             const struct xen_hypervisor_memory *before,
+             struct xen_hypervisor_memory *after)
+{
+    uint64_t sooner = before->free_kib + before->scrub_kib;
+    uint64_t later = after->free_kib + after->scrub_kib;
+    uint64_t held = 0, pool = hypervisor->pool_kib;
+
+    for (size_t i = 0; i < hypervisor->count; i++)
+        held += hypervisor->domains[i].held_kib;
+    pool = max_u64(pool, held + min_u64(sooner, later));
+    pool = min_u64(pool, held + max_u64(sooner, later));
+    hypervisor->pool_kib = pool;
+    after->free_kib = sub_or_0(pool - held, after->scrub_kib);
+}
+
 enum err
 xen_hypervisor_look(struct xen_hypervisor *hypervisor,
                     const struct xen_hypervisor_domain **ret, size_t *ret_count,
                     struct xen_hypervisor_memory *ret_memory)
 {
-    xc_physinfo_t info;
+    struct xen_hypervisor_memory before;
     size_t count = 0;
     enum err error = xen_hypervisor_open(hypervisor);
 
     if (!error)
+        error = ask_memory(hypervisor, &before);
+    if (!error)
         error = list_domains(hypervisor, &count);
+    if (!error)
+        error = ask_memory(hypervisor, ret_memory);
     if (error)
         return error;
-    memset(&info, 0, sizeof(info));
-    if (xc_physinfo(hypervisor->xc, &info))
-        return call_failed(hypervisor, "xc_physinfo");
     hypervisor->why[0] = '\0';
     hypervisor->count = translate_all(hypervisor, count);
+    match_memory(hypervisor, &before, ret_memory);
     *ret = hypervisor->domains;
     *ret_count = hypervisor->count;
-    ret_memory->total_kib = pages_to_kib(info.total_pages);
-    ret_memory->free_kib = pages_to_kib(info.free_pages);
-    ret_memory->scrub_kib = pages_to_kib(info.scrub_pages);
     return ERR_NONE;
 }
 

@@ -50,8 +50,7 @@ xen_hypervisor_open(struct xen_hypervisor *hypervisor);
 const char *
 xen_hypervisor_why(const struct xen_hypervisor *hypervisor);
 
-/* All domains in ascending order, then the host's memory.  In this order: what
- * a domain takes in between counts twice then, instead of not at all.  *ret
+/* All domains in ascending order, and the host's memory at that instant.  *ret
  * lives until the next call.  Opens first where that is needed. */
 enum err
 xen_hypervisor_look(struct xen_hypervisor *hypervisor,

@@ -84,7 +84,7 @@ batch_add(struct batch *batch, struct xen_domain *domain, uint64_t target_kib)
         .target_kib = target_kib,
     };
     domain->writes++;
-    domain->written_kib = target_kib;
+    domain->sent_kib = domain->written_kib = target_kib;
 }
 
 static void
@@ -137,37 +137,66 @@ send_alone(struct xen_writer *writer, struct xen_domain *domain,
     return true;
 }
 
+/* Into *batch, which is made when it is first needed.  While an earlier target
+ * of the domain is on its way, this one waits for the answer: a store that is
+ * slower than our plans gets the newest of them, and no backlog. */
+static bool
+add_target(struct xen_writer *writer, struct batch **batch,
+           struct xen_domain *domain, uint64_t target_kib)
+{
+    if (domain->writes) {
+        domain->written_kib = target_kib;
+        return true;
+    }
+    if (!*batch)
+        *batch = batch_new(writer);
+    if (!*batch)
+        return false;
+    batch_add(*batch, domain, target_kib);
+    if ((*batch)->count == BATCH_DOMAINS) {
+        batch_send(*batch);
+        *batch = NULL;
+    }
+    return true;
+}
+
+/* *next gets what has waited for this. */
 static void
 item_done(const struct batch *batch, const struct batch_item *item,
-          enum err error)
+          enum err error, struct batch **next)
 {
     struct xen_domain *domain =
         xen_cache_find(batch->writer->cache, item->domid);
-    bool last;
+    bool good;
 
     if (!domain || domain->serial != item->serial)
         return;
-    last = --domain->writes == 0;
-    /* A later write of its target is on the way: that one counts. */
-    if (!last || error == ERR_NOT_READY)
+    domain->writes--;
+    if (error == ERR_NOT_READY)
         return;
     if (!error)
         xen_cache_wrote(domain, XEN_KEY_TARGET, item->target_kib);
-    else if (batch->count == 1 ||
-             !send_alone(batch->writer, domain, item->target_kib))
-        complain(domain, "its target", error);
+    if (domain->written_kib != item->target_kib)
+        good = add_target(batch->writer, next, domain, domain->written_kib);
+    else
+        good = !error || (batch->count > 1 &&
+                          send_alone(batch->writer, domain, item->target_kib));
+    if (!good)
+        complain(domain, "its target", error ? error : ERR_NO_MEMORY);
 }
 
 static void
 batch_reply(void *arg, enum err error, const char *value, size_t length)
 {
-    struct batch *batch = arg;
+    struct batch *batch = arg, *next = NULL;
 
     (void)value;
     (void)length;
     for (size_t i = 0; i < batch->count; i++)
-        item_done(batch, &batch->items[i], error);
+        item_done(batch, &batch->items[i], error, &next);
     batch_free(batch);
+    if (next)
+        batch_send(next);
 }
 
 /* False if it could not be set.  A domain that is gone is no error. */
@@ -182,22 +211,6 @@ set_limit(struct xen_writer *writer, struct xen_domain *domain,
     if (error && error != ERR_UNKNOWN_DOMAIN)
         complain(domain, "its limit", error);
     return !error;
-}
-
-static bool
-add_target(struct xen_writer *writer, struct batch **batch,
-           struct xen_domain *domain, uint64_t target_kib)
-{
-    if (!*batch)
-        *batch = batch_new(writer);
-    if (!*batch)
-        return false;
-    batch_add(*batch, domain, target_kib);
-    if ((*batch)->count == BATCH_DOMAINS) {
-        batch_send(*batch);
-        *batch = NULL;
-    }
-    return true;
 }
 
 /* The limits of those that grow, and all targets. */
