@@ -32,7 +32,9 @@ host(const char *text)
 static void
 set(struct platform *p, uint32_t domid, uint64_t target_kib, uint64_t limit_kib)
 {
-    const struct setting setting = { domid, target_kib, limit_kib, false };
+    const struct setting setting = { .domid = domid,
+                                     .target_kib = target_kib,
+                                     .limit_kib = limit_kib };
 
     p->ops->apply(p, &setting, 1);
 }

@@ -15,6 +15,7 @@ struct sim {
     uint64_t memory_kib;
     uint64_t free_kib;
     uint64_t consumed_kib;
+    uint64_t target_writes;     /* of all, those that have gone too */
     struct sim_domain *domains; /* ascending domids */
     size_t count;
     size_t room;
@@ -366,6 +367,7 @@ sim_apply(struct platform *platform, const struct setting *settings,
             continue;
         d->target_kib = settings[i].target_kib;
         d->target_writes++;
+        s->target_writes++;
         sim_guest_notice(d, s->now_us);
     }
     pass_instant(s);
@@ -722,6 +724,12 @@ uint64_t
 sim_consumed_kib(const struct platform *platform)
 {
     return const_sim_of(platform)->consumed_kib;
+}
+
+uint64_t
+sim_target_writes(const struct platform *platform)
+{
+    return const_sim_of(platform)->target_writes;
 }
 
 bool

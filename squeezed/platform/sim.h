@@ -124,6 +124,10 @@ sim_free_kib(const struct platform *platform);
 uint64_t
 sim_consumed_kib(const struct platform *platform);
 
+/* Changed targets that the broker has set, in all. */
+uint64_t
+sim_target_writes(const struct platform *platform);
+
 /* free + what the domains hold + consumed is all memory, and the list of
  * domains is in order. */
 bool
