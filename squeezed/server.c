@@ -171,8 +171,7 @@ make_room(struct server *s)
 {
     struct connection *c, *second = NULL;
 
-    TAILQ_FOREACH(c, &s->idle, link)
-    {
+    for (c = TAILQ_FIRST(&s->idle); c; c = TAILQ_NEXT(c, link)) {
         if (c->state == QUIET || c->state == LINGERING)
             break;
         if (!second && c->state != WRITING)

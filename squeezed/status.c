@@ -30,7 +30,7 @@ status_text(const char *text)
 
     if (string)
         return string;
-    for (i = 0; text[i] && i < sizeof plain - 1; i++)
+    for (i = 0; i < sizeof plain - 1 && text[i]; i++)
         plain[i] = (text[i] & 0x80) ? '?' : text[i];
     plain[i] = '\0';
     return json_string(plain);
