@@ -8,6 +8,7 @@
  * Without $FAKEHV nothing can be opened, as on a machine without Xen. */
 #include "tests/fakexen/fakehv.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <xencall.h>
 #include <xenctrl.h>
@@ -20,6 +21,7 @@
 static int handle;
 static struct fakehv *host;
 static unsigned opened; /* a program may hold several handles */
+static bool dying;      /* at the end of this call */
 
 static int
 fail(int error)
@@ -33,6 +35,10 @@ static bool
 count_call(enum fakehv_call call)
 {
     host->calls[call]++;
+    if (host->die_in && --host->die_in == 0)
+        dying = true;
+    if (host->fail_always & UINT32_C(1) << call)
+        return true;
     return host->fail_in && --host->fail_in == 0;
 }
 
@@ -320,6 +326,8 @@ locked_hypercall(unsigned op, uint64_t arg1, uint64_t arg2)
     fakehv_lock(host);
     rc = hypercall(op, arg1, arg2);
     error = errno;
+    if (dying)
+        raise(SIGKILL);
     fakehv_unlock(host);
     errno = error;
     return rc;

@@ -67,6 +67,10 @@ struct fakehv {
     /* The fail_in-th call from now fails with fail_errno; 0: none does. */
     uint64_t fail_in;
     int fail_errno;
+    uint32_t fail_always; /* these (bits by enum fakehv_call) do all the time */
+    /* The die_in-th call from now is carried out, and its caller is killed
+     * before it learns that; 0: nobody is. */
+    uint64_t die_in;
     uint32_t end; /* no domain at or above this index was ever present */
     struct fakehv_domain domains[FAKEHV_DOMAINS]; /* by domid */
 };
