@@ -500,6 +500,7 @@ decide_and_act(struct broker *b, const struct snapshot *snapshot)
     int64_t start_us = broker_clock(b);
 
     b->passes++;
+    broker_meet_domains(b, snapshot);
     planner_pass(&b->planner, snapshot, b->now_us, &b->plan);
     for (size_t i = 0; i < b->planner.queue.count; i++)
         b->calls[i].planned = true;

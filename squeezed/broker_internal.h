@@ -93,7 +93,11 @@ enum {
     /* The answer to `balance` comes at the latest then. */
     BALANCE_LIMIT_US = 30 * US_PER_S,
     /* While the host can't be seen. */
-    RETRY_US = US_PER_S
+    RETRY_US = US_PER_S,
+    /* While a reservation waits for a domain of its UUID.  No event tells of
+     * that domain before it is built, and until it is known its memory and the
+     * reservation are two things. */
+    AWAITED_LOOK_US = 50 * US_PER_MS
 };
 
 /* broker_memory.c: room for count domains in all of the planner's arrays. */
@@ -120,8 +124,12 @@ broker_load(struct broker *broker);
 void
 broker_grant(struct broker *broker, const struct request *request,
              const struct call *call, uint64_t amount_kib);
-/* Entries whose hold has ended, or whose domain has gone, leave; those that
- * wait for a UUID meet their domain.  Returns when it is due next. */
+/* Reservations that wait for a UUID get their domain: before anything is
+ * planned, so that nobody is squeezed for both. */
+void
+broker_meet_domains(struct broker *broker, const struct snapshot *snapshot);
+/* Entries whose hold has ended, or whose domain has gone, leave.  Returns when
+ * it is due next. */
 int64_t
 broker_tend_ledger(struct broker *broker);
 /* After xenstored came back: all of the ledger is stored anew. */

@@ -637,6 +637,27 @@ is_due(const struct broker *b, const struct ledger_entry *e)
     return e->state == ENTRY_GRANTED && e->hold_until_us <= b->now_us;
 }
 
+void
+broker_meet_domains(struct broker *b, const struct snapshot *snapshot)
+{
+    struct ledger *ledger = &b->planner.ledger;
+    bool looked = false;
+
+    for (size_t i = 0; i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+        const struct domain *d;
+
+        if (e->state != ENTRY_GRANTED || !e->has_uuid)
+            continue;
+        if (!looked)
+            host_look(&b->planner.host, snapshot, ledger);
+        looked = true;
+        d = awaited_domain(b, e);
+        if (d)
+            start_transfer(b, e, d->facts.domid, false, NULL, NULL);
+    }
+}
+
 int64_t
 broker_tend_ledger(struct broker *b)
 {
@@ -645,7 +666,6 @@ broker_tend_ledger(struct broker *b)
 
     for (size_t i = 0; i < ledger->count; i++) {
         struct ledger_entry *e = &ledger->entries[i];
-        const struct domain *d;
 
         if (is_due(b, e)) {
             log_info("reservation %s of %s: %s", e->id, e->client,
@@ -657,9 +677,8 @@ broker_tend_ledger(struct broker *b)
         if (e->state != ENTRY_GRANTED)
             continue;
         next_us = min_i64(next_us, e->hold_until_us);
-        d = e->has_uuid ? awaited_domain(b, e) : NULL;
-        if (d)
-            start_transfer(b, e, d->facts.domid, false, NULL, NULL);
+        if (e->has_uuid)
+            next_us = min_i64(next_us, b->now_us + AWAITED_LOOK_US);
     }
     return next_us;
 }

@@ -498,14 +498,20 @@ START_TEST(a_uuid_meets_its_domain)
                                  .hold_us = -1,
                                  .uuid = uuid };
     struct reply r = { 0 };
+    uint64_t writes;
     size_t n;
 
     start(full_host);
     run_for(SECOND);
     broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
     run_for(SECOND);
+    writes = sim_find(world.platform, 1)->target_writes;
     build_domain(&r, uuid);
+    run_for(60 * US_PER_MS);
+    ck_assert(sim_ledger(world.platform, &n)[0].transferred);
     run_for(SECOND);
+    /* Nobody was asked for the domain and for the reservation. */
+    ck_assert_uint_eq(sim_find(world.platform, 1)->target_writes, writes);
     ck_assert(sim_ledger(world.platform, &n)[0].transferred);
     ck_assert_uint_eq(sim_ledger(world.platform, &n)[0].domid, 9);
     stop();
