@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 /* Exit statuses. */
 enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
@@ -113,6 +114,23 @@ on_wake(void *context)
     loop_wake(daemon->loop);
 }
 
+static int64_t
+monotonic_us(void *context)
+{
+    (void)context;
+    return loop_now_us();
+}
+
+static int64_t
+wall_ms(void *context)
+{
+    struct timespec now;
+
+    (void)context;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static struct broker_options
 broker_options(struct daemon *daemon)
 {
@@ -126,6 +144,8 @@ broker_options(struct daemon *daemon)
                      .interval_us = config->balance_interval_us },
         .dry_run = daemon->options.dry_run,
         .wake = on_wake,
+        .now_us = monotonic_us,
+        .wall_ms = wall_ms,
         .context = daemon,
     };
 
