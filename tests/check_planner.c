@@ -179,6 +179,121 @@ START_TEST(a_guest_that_behaves_again_takes_part_again)
 }
 END_TEST
 
+/* A Linux driver that failed sleeps until its target changes. */
+START_TEST(a_sleeper_is_poked_once_before_it_is_given_up)
+{
+    uint64_t first;
+    unsigned pokes = 0;
+
+    full_host(4);
+    toy.guests[1].stuck = true;
+    toy_reserve(&toy, 9 * GIB, 9 * GIB, MINUTE, false);
+    toy_advance(&toy, 10 * US_PER_MS);
+    toy_pass(&toy);
+    first = toy.facts[1].target_kib;
+    while (toy.facts[1].target_kib < 4 * GIB) {
+        uint64_t before = toy.facts[1].target_kib;
+
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+        pokes += toy.facts[1].target_kib == before - 4;
+    }
+    ck_assert_uint_lt(first, 4 * GIB);
+    ck_assert_uint_eq(pokes, 1);
+}
+END_TEST
+
+START_TEST(the_uncooperative_are_marked_after_20_s)
+{
+    int64_t stuck_us;
+
+    full_host(4);
+    toy.guests[1].stuck = true;
+    reserve_seconds(6 * GIB);
+    while (toy.planner.host.domains[1].judgement.stuck_since_us == 0) {
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+    }
+    stuck_us = toy.now_us;
+    while (!(toy.facts[1].flags & DOMAIN_MARKED)) {
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+    }
+    ck_assert_int_ge(toy.now_us - stuck_us, 20 * US_PER_S);
+    ck_assert_int_le(toy.now_us - stuck_us, 21 * US_PER_S);
+    toy.guests[1].stuck = false;
+    for (int i = 0; i < 30; i++) {
+        toy_advance(&toy, US_PER_S);
+        toy_pass(&toy);
+    }
+    ck_assert(!(toy.facts[1].flags & DOMAIN_MARKED));
+}
+END_TEST
+
+/* Nothing says that it balloons: it is asked for 1 MiB, gets it back, and
+ * from then on takes part. */
+START_TEST(a_probe_finds_a_balloon)
+{
+    full_host(2);
+    toy.facts[1].flags = DOMAIN_MANAGED;
+    toy.writes = 0;
+    toy_settle(&toy, MINUTE);
+    ck_assert_uint_eq(toy.writes, 0); /* not before it has booted */
+    toy.facts[1].flags |= DOMAIN_PROBE_READY;
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB - MIB);
+    ck_assert_uint_eq(toy.facts[1].limit_kib, 4 * GIB);
+    for (int i = 0; i < 5; i++) {
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+    }
+    ck_assert(toy.planner.host.domains[1].movable);
+    ck_assert_uint_eq(toy.facts[1].actual_kib, 4 * GIB);
+    reserve_seconds(2 * GIB);
+    ck_assert_uint_eq(toy.facts[1].target_kib, 3 * GIB);
+}
+END_TEST
+
+START_TEST(a_probe_that_fails_is_undone_and_seldom)
+{
+    full_host(2);
+    toy.facts[1].flags = DOMAIN_MANAGED | DOMAIN_PROBE_READY;
+    toy.guests[1].stuck = true;
+    toy.writes = 0;
+    for (int i = 0; i < 3600; i++) {
+        toy_advance(&toy, US_PER_S);
+        toy_pass(&toy);
+    }
+    /* At 0, 65, 190, 435, 920, 1885 s: two writes each. */
+    ck_assert_uint_eq(toy.writes, 12);
+    ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB);
+    ck_assert(!toy.planner.host.domains[1].movable);
+}
+END_TEST
+
+START_TEST(a_request_waits_for_the_unproven)
+{
+    full_host(2);
+    toy.facts[1].flags = DOMAIN_MANAGED | DOMAIN_PROBE_READY;
+    reserve_seconds(5 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+}
+END_TEST
+
+START_TEST(but_not_for_long)
+{
+    double seconds;
+
+    full_host(2);
+    toy.facts[1].flags = DOMAIN_MANAGED | DOMAIN_PROBE_READY;
+    toy.guests[1].stuck = true;
+    seconds = reserve_seconds(5 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_CANNOT_FREE);
+    ck_assert_double_ge(seconds, 3);
+    ck_assert_double_le(seconds, 3.2);
+}
+END_TEST
+
 START_TEST(a_storm_costs_one_squeeze)
 {
     int64_t start;
@@ -452,6 +567,12 @@ main(void)
     tcase_add_test(tcase, stuck_guests_are_named_after_5_s);
     tcase_add_test(tcase, a_stuck_guest_is_set_to_what_it_holds);
     tcase_add_test(tcase, a_guest_that_behaves_again_takes_part_again);
+    tcase_add_test(tcase, a_sleeper_is_poked_once_before_it_is_given_up);
+    tcase_add_test(tcase, the_uncooperative_are_marked_after_20_s);
+    tcase_add_test(tcase, a_probe_finds_a_balloon);
+    tcase_add_test(tcase, a_probe_that_fails_is_undone_and_seldom);
+    tcase_add_test(tcase, a_request_waits_for_the_unproven);
+    tcase_add_test(tcase, but_not_for_long);
     tcase_add_test(tcase, a_storm_costs_one_squeeze);
     tcase_add_test(tcase, first_come_first_served);
     tcase_add_test(tcase, what_comes_free_is_given_back_at_once);

@@ -47,7 +47,9 @@ add_domain(struct random *r)
     if (random_below(r, 6) == 0)
         toy.facts[i].flags = 0; /* unmanaged */
     if (random_below(r, 10) == 0)
-        toy.facts[i].flags &= ~(uint32_t)DOMAIN_BALLOON;
+        toy.facts[i].flags ^= DOMAIN_BALLOON;
+    if (random_below(r, 3) == 0)
+        toy.facts[i].flags |= DOMAIN_PROBE_READY;
 }
 
 static struct domain_facts *

@@ -180,17 +180,24 @@ apply(struct toy_host *toy, const struct setting *s)
 {
     struct domain_facts *f = find_facts(toy, s->domid);
 
-    assert(f->flags & DOMAIN_MANAGED && f->flags & DOMAIN_BALLOON);
+    assert(f->flags & DOMAIN_MANAGED);
+    assert(f->flags & (DOMAIN_BALLOON | DOMAIN_PROBE_READY));
     assert(runs(f) && !(f->flags & (DOMAIN_FROZEN | DOMAIN_BUILDING)));
-    assert(s->target_kib >= max_u64(f->static_min_kib, f->dynamic_min_kib));
-    assert(s->target_kib <= min_u64(f->static_max_kib, f->dynamic_max_kib));
-    assert(s->limit_kib >= s->target_kib);
+    if (s->target_kib != f->target_kib) {
+        assert(s->target_kib >= max_u64(f->static_min_kib, f->dynamic_min_kib));
+        assert(s->target_kib <= min_u64(f->static_max_kib, f->dynamic_max_kib));
+        assert(s->limit_kib >= s->target_kib);
+    }
     assert(s->target_kib % KIB_PER_PAGE == 0);
     assert(s->grows == (s->limit_kib > f->limit_kib));
     if (f->target_kib != s->target_kib)
         toy->writes++;
     f->target_kib = s->target_kib;
     f->limit_kib = s->limit_kib;
+    if (s->mark == MARK_UNCOOPERATIVE)
+        f->flags |= DOMAIN_MARKED;
+    if (s->mark == MARK_COOPERATIVE)
+        f->flags &= ~(uint32_t)DOMAIN_MARKED;
 }
 
 static void

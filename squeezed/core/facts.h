@@ -27,7 +27,9 @@ enum domain_flag {
     DOMAIN_BUILDING = 1 << 6,
     /* Without DOMAIN_BALLOON: it has booted far enough that a balloon would
      * answer, so that it may be found out by asking. */
-    DOMAIN_PROBE_READY = 1 << 7
+    DOMAIN_PROBE_READY = 1 << 7,
+    /* It bears the mark of the uncooperative (as last set by apply). */
+    DOMAIN_MARKED = 1 << 8
 };
 
 struct domain_facts {

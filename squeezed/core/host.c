@@ -80,7 +80,6 @@ derive(struct domain *d)
     const uint32_t untouchable = DOMAIN_PAUSED | DOMAIN_FROZEN |
                                  DOMAIN_SHUTDOWN | DOMAIN_DYING |
                                  DOMAIN_BUILDING;
-    const uint32_t needed = DOMAIN_MANAGED | DOMAIN_BALLOON;
 
     d->held_kib = max_u64(f->actual_kib, f->limit_kib);
     d->committed_kib = allowed_kib(f);
@@ -91,7 +90,9 @@ derive(struct domain *d)
     d->upper_kib =
         max_u64(page_down(min_u64(f->dynamic_max_kib, f->static_max_kib)),
                 d->lower_kib);
-    d->movable = (f->flags & needed) == needed && !(f->flags & untouchable);
+    d->touchable = (f->flags & DOMAIN_MANAGED) && !(f->flags & untouchable);
+    d->movable =
+        d->touchable && ((f->flags & DOMAIN_BALLOON) || d->probe.proven);
 }
 
 void
@@ -161,7 +162,7 @@ host_domain_state(const struct domain *d, int64_t now_us)
         return DOMAIN_STATE_BOOTING;
     if (flags & DOMAIN_PAUSED)
         return DOMAIN_STATE_PAUSED;
-    if (!(flags & DOMAIN_BALLOON))
+    if (!(flags & DOMAIN_BALLOON) && !d->probe.proven)
         return DOMAIN_STATE_BOOTING;
     if (d->judgement.stuck_until_us > now_us)
         return DOMAIN_STATE_STUCK;

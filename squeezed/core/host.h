@@ -37,6 +37,8 @@ struct judgement {
     int64_t rate_us;          /*   the next measurement begins here: */
     uint64_t rate_from_kib;   /*   actual at rate_us */
     int64_t stuck_until_us;   /* the verdict expires then; 0: not stuck */
+    int64_t stuck_since_us;   /* the first verdict since it last gave; 0 */
+    bool poked;               /* in this window, by a changed target */
     uint64_t slack_kib;       /* it rests this far above its target */
     int64_t raised_us;        /* when it was last allowed to grow */
     int64_t leaving_us;       /* dying: first seen so, or last seen to give */
@@ -44,6 +46,17 @@ struct judgement {
     bool working;             /* it owes, and asked_us and window are set */
     bool lagging;             /* others are asked for what it won't reach: */
     uint64_t reach_kib;       /*   what it is expected to hold at best */
+};
+
+/* Whether a guest balloons at all: see probe.h. */
+struct probe {
+    bool proven;
+    int64_t started_us;  /* 0: none under way */
+    int64_t stopped_us;  /* the last one; 0: none yet */
+    int64_t next_us;     /* the next one, if nobody waits for memory */
+    int64_t pause_us;    /* the pause before that */
+    uint64_t actual_kib; /* at started_us: */
+    uint64_t old_target_kib;
 };
 
 struct domain {
@@ -54,8 +67,10 @@ struct domain {
     uint64_t held_kib;      /* max(actual, limit): what its target can free */
     uint64_t lower_kib;     /* the range that its target is kept in */
     uint64_t upper_kib;
-    bool movable; /* managed, balloons, and may be touched now */
+    bool movable;   /* managed, balloons, and may be touched now */
+    bool touchable; /* the same, but for its balloon */
     struct judgement judgement;
+    struct probe probe;
     /* Scratch of the planner. */
     uint64_t share_kib;     /* the policy's target for it */
     uint64_t next_kib;      /* the target that this pass gives it */

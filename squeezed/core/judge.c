@@ -17,6 +17,7 @@ open_window(struct domain *d, uint64_t work_kib, int64_t now_us)
     j->window_us = now_us;
     j->window_kib = d->facts.actual_kib;
     j->window_work_kib = work_kib;
+    j->poked = false;
 }
 
 void
@@ -78,8 +79,11 @@ judge_progress(struct domain *d, int64_t now_us)
 
     if (sub_or_0(j->window_kib, d->facts.actual_kib) >= wanted) {
         open_window(d, owed_kib(d), now_us);
+        j->stuck_since_us = 0;
     } else if (now_us - j->window_us >= JUDGE_STUCK_US) {
         j->stuck_until_us = now_us + JUDGE_EXPIRY_US;
+        if (j->stuck_since_us == 0)
+            j->stuck_since_us = now_us;
         stop_working(j, 0);
     }
 }
@@ -91,10 +95,15 @@ judge_work(struct domain *d, int64_t now_us)
     uint64_t owed = owed_kib(d);
 
     measure_rate(j, d->facts.actual_kib, now_us);
-    if (owed == 0)
+    if (owed == 0) {
+        /* It gave what was asked, or nothing is asked any more. */
+        if (j->moving)
+            j->stuck_since_us = 0;
         stop_working(j, 0);
-    else if (owed <= JUDGE_ACCURACY_KIB &&
-             now_us - last_sign_us(j) >= JUDGE_STILL_US)
+        return;
+    }
+    if (owed <= JUDGE_ACCURACY_KIB &&
+        now_us - last_sign_us(j) >= JUDGE_STILL_US)
         stop_working(j, owed);
     else
         judge_progress(d, now_us);
@@ -168,6 +177,27 @@ bool
 judge_is_stuck(const struct domain *d, int64_t now_us)
 {
     return d->judgement.stuck_until_us > now_us;
+}
+
+bool
+judge_poke(struct domain *d, int64_t now_us)
+{
+    struct judgement *j = &d->judgement;
+
+    if (!j->working || j->poked ||
+        now_us - max_i64(last_sign_us(j), j->window_us) < JUDGE_POKE_US)
+        return false;
+    j->poked = true;
+    return true;
+}
+
+bool
+judge_is_uncooperative(const struct domain *d, int64_t now_us)
+{
+    const struct judgement *j = &d->judgement;
+
+    return j->stuck_since_us > 0 &&
+           now_us - j->stuck_since_us >= JUDGE_UNCOOPERATIVE_US;
 }
 
 bool

@@ -13,6 +13,11 @@ enum {
     JUDGE_STUCK_US = 5 * US_PER_S,
     JUDGE_PROGRESS_KIB = KIB_PER_MIB,
     JUDGE_PROGRESS_PERCENT = 1,
+    /* A Linux driver that failed sleeps for up to 32 s; a changed target wakes
+     * it.  Without a sign of life for so long it gets one. */
+    JUDGE_POKE_US = JUDGE_STUCK_US / 2,
+    /* Stuck for so long, with tries in between: marked as uncooperative. */
+    JUDGE_UNCOOPERATIVE_US = 20 * US_PER_S,
     /* How long that verdict holds. */
     JUDGE_EXPIRY_US = 20 * US_PER_S,
     /* A guest that has not moved for so long is at rest, or lags. */
@@ -42,6 +47,13 @@ judge_is_moving(const struct domain *domain, int64_t now_us);
 
 bool
 judge_is_stuck(const struct domain *domain, int64_t now_us);
+
+/* Is it time to wake its driver?  True once in a window. */
+bool
+judge_poke(struct domain *domain, int64_t now_us);
+
+bool
+judge_is_uncooperative(const struct domain *domain, int64_t now_us);
 
 /* It has lagged for as long as would make a guest stuck. */
 bool

@@ -2,6 +2,7 @@
 #include "squeezed/core/planner.h"
 
 #include "squeezed/core/judge.h"
+#include "squeezed/core/probe.h"
 
 #include <assert.h>
 
@@ -19,11 +20,12 @@ enum {
 /* What there is, over all domains, at this look. */
 struct tally {
     int64_t headroom_kib;
-    uint64_t held_kib;  /* by the movable domains */
-    uint64_t slack_kib; /* of it, above where their targets are */
-    int64_t best_kib;   /* could be had if every donor gave all */
-    int64_t sure_kib;   /* the same without the stuck ones */
-    int64_t brisk_kib;  /* the same without the slow ones, too */
+    uint64_t held_kib;    /* by the movable domains */
+    uint64_t slack_kib;   /* of it, above where their targets are */
+    int64_t best_kib;     /* could be had if every donor gave all */
+    int64_t sure_kib;     /* the same without the stuck ones */
+    int64_t brisk_kib;    /* the same without the slow ones, too */
+    int64_t unproven_kib; /* beyond the best, if unproven guests gave all */
 };
 
 /* ------------------------------------------------------------- the look */
@@ -73,6 +75,8 @@ take_tally(const struct planner *p, int64_t now_us, struct tally *t)
         int64_t held = (int64_t)d->held_kib;
         int64_t sure = held - (int64_t)judge_floor_kib(d, now_us);
 
+        if (probe_is_candidate(d))
+            t->unproven_kib += max_i64(held - (int64_t)d->lower_kib, 0);
         if (!d->movable)
             continue;
         t->held_kib += d->held_kib;
@@ -217,6 +221,15 @@ impossible(const struct tally *t, uint64_t min_kib, uint64_t ahead_kib,
     return (int64_t)min_kib > sure ? ERR_UNCOOPERATIVE : ERR_NONE;
 }
 
+/* Guests whose balloons nobody knows of might do: worth a little patience. */
+static bool
+unproven_may_help(const struct tally *t, uint64_t min_kib, uint64_t ahead_kib)
+{
+    return t->unproven_kib > 0 && (int64_t)min_kib <= t->sure_kib +
+                                                          t->unproven_kib -
+                                                          (int64_t)ahead_kib;
+}
+
 /* At the deadline a range takes what is there, if that is enough. */
 static void
 expire(struct plan *plan, struct request *r, const struct tally *t,
@@ -242,7 +255,9 @@ serve_request(struct planner *p, const struct tally *t, struct request *r,
     int64_t free_kib;
     enum err error = impossible(t, r->min_kib, ahead_kib, &free_kib);
 
-    if (error && !r->wait) {
+    if (error && !r->wait &&
+        (now_us - r->submitted_us >= PROBE_REQUEST_US ||
+         !unproven_may_help(t, r->min_kib, ahead_kib))) {
         answer(plan, r, error, 0, free_kib);
         return 0;
     }
@@ -514,6 +529,26 @@ deviation_kib(const struct domain *d)
                    distance(d->next_kib, d->facts.limit_kib));
 }
 
+/* The domain's setting of this pass; a new one with what it has. */
+static struct setting *
+setting_of(struct plan *plan, const struct domain *d)
+{
+    struct setting *s = plan->settings;
+    struct setting *end = s + plan->setting_count;
+
+    while (s < end && s->domid != d->facts.domid)
+        s++;
+    if (s == end) {
+        plan->setting_count++;
+        *s = (struct setting){
+            .domid = d->facts.domid,
+            .target_kib = d->facts.target_kib,
+            .limit_kib = d->facts.limit_kib,
+        };
+    }
+    return s;
+}
+
 static void
 emit(struct domain *d, struct plan *plan, int64_t now_us)
 {
@@ -527,6 +562,57 @@ emit(struct domain *d, struct plan *plan, int64_t now_us)
         judge_ask(d, d->next_kib, now_us);
     else if (d->next_kib > d->facts.actual_kib)
         judge_raise(d, now_us);
+}
+
+/* A changed target wakes a driver that has gone to sleep.  A page less is
+ * enough, and frees no less than was asked for. */
+static void
+poke_sleepers(struct planner *p, struct plan *plan, int64_t now_us)
+{
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+        uint64_t target = d->facts.target_kib;
+
+        /* Its new target, if it just got one, wakes it anyway. */
+        if (!d->movable || d->next_kib != target || !judge_poke(d, now_us))
+            continue;
+        if (target >= d->lower_kib + KIB_PER_PAGE) {
+            target -= KIB_PER_PAGE;
+            setting_of(plan, d)->target_kib = target;
+        }
+    }
+}
+
+/* Marks go along with the targets as they are. */
+static void
+mark_guests(struct planner *p, struct plan *plan, int64_t now_us)
+{
+    for (size_t i = 0; i < p->host.count; i++) {
+        const struct domain *d = &p->host.domains[i];
+        bool marked = d->facts.flags & DOMAIN_MARKED;
+        bool uncooperative = judge_is_uncooperative(d, now_us);
+
+        if (!d->movable || marked == uncooperative)
+            continue;
+        setting_of(plan, d)->mark =
+            uncooperative ? MARK_UNCOOPERATIVE : MARK_COOPERATIVE;
+    }
+}
+
+static void
+probe_guests(struct planner *p, struct plan *plan, int64_t now_us)
+{
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+        uint64_t target_kib;
+
+        if (probe_look(d, p->queue.count > 0, now_us, &target_kib))
+            plan->settings[plan->setting_count++] = (struct setting){
+                .domid = d->facts.domid,
+                .target_kib = target_kib,
+                .limit_kib = d->facts.limit_kib,
+            };
+    }
 }
 
 static bool
@@ -674,6 +760,15 @@ next_look_for_request(const struct planner *p, const struct tally *t,
     return LOOK_WAITING_US;
 }
 
+/* A probe is followed as any movement is. */
+static int64_t
+next_probe_us(const struct domain *d, int64_t now_us)
+{
+    if (probe_is_running(d))
+        return now_us + LOOK_MOVING_US;
+    return max_i64(probe_next_us(d), now_us + LOOK_MOVING_US);
+}
+
 static void
 plan_next_look(const struct planner *p, const struct tally *t,
                struct plan *plan, int64_t now_us)
@@ -690,6 +785,9 @@ plan_next_look(const struct planner *p, const struct tally *t,
     else if (!plan->settled)
         wait = LOOK_MOVING_US;
     plan->next_us = now_us + wait;
+    for (size_t i = 0; i < p->host.count; i++)
+        plan->next_us =
+            min_i64(plan->next_us, next_probe_us(&p->host.domains[i], now_us));
     for (size_t i = 0; i < p->queue.count; i++)
         plan->next_us =
             min_i64(plan->next_us, max_i64(p->queue.requests[i].deadline_us,
@@ -724,6 +822,9 @@ planner_pass(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
     if (find_laggards(p, &tally, plan->unmet_kib, now_us))
         share_around_laggards(p, &tally, plan->unmet_kib, now_us);
     set_targets(p, &tally, plan, now_us);
+    poke_sleepers(p, plan, now_us);
+    mark_guests(p, plan, now_us);
+    probe_guests(p, plan, now_us);
     list_debtors(p, plan, now_us);
     plan_next_look(p, &tally, plan, now_us);
     plan->why = why(&tally, plan);
@@ -786,6 +887,13 @@ planner_what_if(struct planner *p, uint64_t min_kib, uint64_t max_kib,
     *ret = (struct what_if){ .eta_us = -1 };
     ret->error = impossible(&t, min_kib, ahead, &free_kib);
     ret->free_kib = page_down(or_0(free_kib));
+    if (ret->error && unproven_may_help(&t, min_kib, ahead)) {
+        ret->error = ERR_NONE;
+        ret->verdict = VERDICT_AFTER_SQUEEZE;
+        ret->amount_kib = min_kib;
+        share_among_domains(p, &t, ahead + min_kib, now_us);
+        return;
+    }
     if (ret->error) {
         ret->verdict = VERDICT_IMPOSSIBLE;
         ret->short_kib = sub_or_0(min_kib, ret->free_kib);
