@@ -464,6 +464,7 @@ rebuild_one(struct simulation *s, struct rebuild *r)
         error = "there is not enough free memory";
     if (!error)
         error = start_building(s, &r->domain, r->amount_kib, true, buffer);
+    tell_taken(s);
     if (error)
         note(s, true, "%s did not come back from its reboot: %s",
              r->domain.name, error);

@@ -607,6 +607,31 @@ START_TEST(writes_are_counted)
 }
 END_TEST
 
+START_TEST(the_mark_of_the_uncooperative)
+{
+    struct platform *p = host(ONE);
+    struct setting setting = { .domid = 1,
+                               .target_kib = 2 * GIB,
+                               .limit_kib = 2 * GIB,
+                               .mark = MARK_UNCOOPERATIVE };
+    struct snapshot s;
+
+    p->ops->apply(p, &setting, 1);
+    p->ops->look(p, START, &s);
+    ck_assert(s.domains[0].flags & DOMAIN_MARKED);
+    setting.mark = MARK_AS_IT_IS;
+    p->ops->apply(p, &setting, 1);
+    p->ops->look(p, START, &s);
+    ck_assert(s.domains[0].flags & DOMAIN_MARKED);
+    setting.mark = MARK_COOPERATIVE;
+    p->ops->apply(p, &setting, 1);
+    p->ops->look(p, START, &s);
+    ck_assert(!(s.domains[0].flags & DOMAIN_MARKED));
+    ck_assert_uint_eq(sim_find(p, 1)->target_writes, 0);
+    p->ops->free(p);
+}
+END_TEST
+
 /* --------------------------------------------------------------- the store */
 
 static void
@@ -924,6 +949,7 @@ add_host_tests(Suite *s)
     tcase_add_test(c, facts_of_a_look);
     tcase_add_test(c, range_writes_of_others);
     tcase_add_test(c, writes_are_counted);
+    tcase_add_test(c, the_mark_of_the_uncooperative);
     tcase_add_test(c, completions_come_later);
     tcase_add_test(c, the_nth_change_fails);
     tcase_add_test(c, a_kill_stores_or_loses_what_was_on_its_way);

@@ -302,7 +302,8 @@ flags_of(const struct sim_domain *d)
     return (d->managed ? DOMAIN_MANAGED : 0u) |
            (d->balloon && !d->building ? DOMAIN_BALLOON : 0u) |
            (d->paused ? DOMAIN_PAUSED : 0u) | (d->frozen ? DOMAIN_FROZEN : 0u) |
-           (d->building ? DOMAIN_BUILDING : 0u);
+           (d->building ? DOMAIN_BUILDING : 0u) |
+           (d->uncooperative ? DOMAIN_MARKED : 0u);
 }
 
 static void
@@ -362,6 +363,8 @@ sim_apply(struct platform *platform, const struct setting *settings,
 
         if (!d)
             continue;
+        if (settings[i].mark != MARK_AS_IT_IS)
+            d->uncooperative = settings[i].mark == MARK_UNCOOPERATIVE;
         d->limit_kib = settings[i].limit_kib;
         if (d->target_kib == settings[i].target_kib)
             continue;

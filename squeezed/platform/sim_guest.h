@@ -20,6 +20,7 @@ struct sim_domain {
     bool paused;
     bool frozen;
     bool balloon; /* its driver is there */
+    bool uncooperative; /* bears the broker's mark */
     bool managed; /* its range is good, or once was */
     char range_error[160];
     uint64_t static_min_kib, static_max_kib;
