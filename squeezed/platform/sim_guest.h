@@ -19,9 +19,9 @@ struct sim_domain {
     bool building; /* grows to build_kib, then runs */
     bool paused;
     bool frozen;
-    bool balloon; /* its driver is there */
+    bool balloon;       /* its driver is there */
     bool uncooperative; /* bears the broker's mark */
-    bool managed; /* its range is good, or once was */
+    bool managed;       /* its range is good, or once was */
     char range_error[160];
     uint64_t static_min_kib, static_max_kib;
     uint64_t dynamic_min_kib, dynamic_max_kib; /* the last good ones */
