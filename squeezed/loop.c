@@ -103,6 +103,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
         if (work->next_us(work->context) <= now)
             work->run(work->context, now);
+        if (event_base_got_break(loop->base))
+            return;
     }
     loop_wake(loop);
 }

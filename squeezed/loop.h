@@ -56,6 +56,7 @@ loop_add_signal(struct loop *loop, int number, loop_signal *handler,
 bool
 loop_run(struct loop *loop);
 
+/* No work is run after it. */
 void
 loop_stop(struct loop *loop);
 

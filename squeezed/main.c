@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* squeezed: puts the parts together, and takes them apart at the end. */
 #include "common/log.h"
+#include "common/units.h"
 #include "squeezed/broker.h"
 #include "squeezed/config.h"
 #include "squeezed/loop.h"
 #include "squeezed/options.h"
 #include "squeezed/pidfile.h"
-#include "squeezed/platform/sim.h"
 #include "squeezed/platform/xen.h"
 #include "squeezed/server.h"
+#include "squeezed/simulation.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -26,17 +27,16 @@ struct daemon {
     bool config_missing;
     int pidfile;               /* -1: none */
     struct scenario *scenario; /* NULL: a real host */
+    struct simulation *simulation;
     struct loop *loop;
     struct platform *platform;
     struct broker *broker;
     struct server *server;
+    bool failed; /* while it ran */
 };
 
 /* Connections, and what else the daemon has open. */
 #define FILES_WANTED (LIMIT_CONNECTIONS + 256)
-
-/* --- configuration ---------------------------------------------------------
- */
 
 /* The file, and what the command line says against it. */
 static int
@@ -102,9 +102,6 @@ on_stop(void *context)
     log_info("told to stop");
     loop_stop(daemon->loop);
 }
-
-/* --- the broker and its driver ---------------------------------------------
- */
 
 static void
 on_wake(void *context)
@@ -176,27 +173,79 @@ broker_work_run(void *context, int64_t now_us)
 }
 
 static bool
-start_broker(struct daemon *daemon)
+make_broker(struct daemon *daemon)
 {
     struct broker_options options = broker_options(daemon);
-    const struct loop_work work = { daemon, broker_work_next, broker_work_run };
 
     daemon->broker = broker_new(&options, daemon->platform, loop_now_us());
-    if (daemon->broker == NULL)
-        return false;
-    loop_add_work(daemon->loop, &work);
-    return true;
+    return daemon->broker != NULL;
 }
 
-/* --- the platform ----------------------------------------------------------
- */
+static bool
+start_server(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    const char *paths[] = { config->socket, config->memory_socket };
+    const struct server_options options = {
+        .paths = paths,
+        .path_count = *config->memory_socket == '\0' ? 1 : 2,
+        .group = *config->socket_group == '\0' ? NULL : config->socket_group,
+        .platform = daemon->platform,
+        .now_us = loop_now_us,
+    };
+    char message[512];
+
+    daemon->server = server_new(loop_base(daemon->loop), daemon->broker,
+                                &options, message, sizeof message);
+    if (daemon->server == NULL)
+        log_error("%s", message);
+    return daemon->server != NULL;
+}
+
+/* Events wait until the broker has looked and read its ledger: a start in no
+ * time at all. */
+static bool
+is_broker_ready(const struct daemon *daemon)
+{
+    struct broker_view view;
+
+    broker_view(daemon->broker, &view);
+    return view.ready;
+}
 
 static int64_t
 sim_work_next(void *context)
 {
     struct daemon *daemon = context;
+    int64_t next = sim_next_us(daemon->platform);
 
-    return sim_next_us(daemon->platform);
+    return is_broker_ready(daemon)
+               ? min_i64(next, simulation_next_us(daemon->simulation))
+               : next;
+}
+
+/* What a kill of the daemon would do, but for the process id. */
+static bool
+restart_broker(struct daemon *daemon)
+{
+    broker_free(daemon->broker);
+    server_free(daemon->server);
+    daemon->server = NULL;
+    sim_settle_store(daemon->platform, false);
+    if (!make_broker(daemon) || !start_server(daemon))
+        return false;
+    simulation_restarted(daemon->simulation, daemon->broker, loop_now_us());
+    log_info("the broker was restarted");
+    return true;
+}
+
+/* Nothing of this is worth going on for. */
+static void
+abandon(struct daemon *daemon)
+{
+    log_error("the broker could not be started again");
+    daemon->failed = true;
+    loop_stop(daemon->loop);
 }
 
 static void
@@ -206,21 +255,53 @@ sim_work_run(void *context, int64_t now_us)
 
     sim_advance(daemon->platform, now_us);
     sim_deliver(daemon->platform);
+    if (is_broker_ready(daemon))
+        simulation_step(daemon->simulation, now_us);
+    if (simulation_wants_restart(daemon->simulation) && !restart_broker(daemon))
+        abandon(daemon);
+}
+
+static int64_t
+sim_now_us(void *context)
+{
+    (void)context;
+    return loop_now_us();
+}
+
+static void
+on_note(void *context, int64_t now_us, bool trouble, const char *text)
+{
+    (void)context, (void)now_us;
+    log_at(trouble ? LEVEL_WARNING : LEVEL_INFO, "simulation: %s", text);
 }
 
 static bool
 start_sim(struct daemon *daemon)
 {
-    const struct loop_work work = { daemon, sim_work_next, sim_work_run };
-
     daemon->platform = sim_platform_new(daemon->scenario, loop_now_us());
     if (daemon->platform == NULL)
         return false;
     sim_set_wake(daemon->platform, on_wake, daemon);
+    return true;
+}
+
+static bool
+start_simulation(struct daemon *daemon)
+{
+    const struct loop_work work = { daemon, sim_work_next, sim_work_run };
+    const struct simulation_options options = { .context = daemon,
+                                                .now_us = sim_now_us,
+                                                .note = on_note,
+                                                .wake = on_wake };
+
+    if (daemon->scenario == NULL)
+        return true;
+    daemon->simulation =
+        simulation_new(daemon->scenario, daemon->platform, daemon->broker,
+                       &options, loop_now_us());
+    if (daemon->simulation == NULL)
+        return false;
     loop_add_work(daemon->loop, &work);
-    if (daemon->scenario->event_count > 0)
-        log_warning("%s: its %zu events are not carried out by the daemon",
-                    daemon->options.scenario, daemon->scenario->event_count);
     return true;
 }
 
@@ -247,33 +328,6 @@ start_platform(struct daemon *daemon)
 {
     return daemon->scenario != NULL ? start_sim(daemon) : start_xen(daemon);
 }
-
-/* --- the server ------------------------------------------------------------
- */
-
-static bool
-start_server(struct daemon *daemon)
-{
-    const struct config *config = &daemon->config;
-    const char *paths[] = { config->socket, config->memory_socket };
-    const struct server_options options = {
-        .paths = paths,
-        .path_count = *config->memory_socket == '\0' ? 1 : 2,
-        .group = *config->socket_group == '\0' ? NULL : config->socket_group,
-        .platform = daemon->platform,
-        .now_us = loop_now_us,
-    };
-    char message[512];
-
-    daemon->server = server_new(loop_base(daemon->loop), daemon->broker,
-                                &options, message, sizeof message);
-    if (daemon->server == NULL)
-        log_error("%s", message);
-    return daemon->server != NULL;
-}
-
-/* --- the process -----------------------------------------------------------
- */
 
 /* Without it, a full house of connections would leave none for xenstore. */
 static void
@@ -315,6 +369,9 @@ out_of_memory(void)
 static bool
 start(struct daemon *daemon)
 {
+    const struct loop_work broker_work = { daemon, broker_work_next,
+                                           broker_work_run };
+
     daemon->loop = loop_new();
     if (daemon->loop == NULL)
         return out_of_memory();
@@ -324,8 +381,10 @@ start(struct daemon *daemon)
         return out_of_memory();
     if (!make_pidfile(daemon))
         return false;
-    if (!start_platform(daemon) || !start_broker(daemon))
+    if (!start_platform(daemon) || !make_broker(daemon) ||
+        !start_simulation(daemon))
         return out_of_memory();
+    loop_add_work(daemon->loop, &broker_work);
     return start_server(daemon);
 }
 
@@ -337,6 +396,8 @@ stop(struct daemon *daemon)
         broker_free(daemon->broker);
     if (daemon->server != NULL)
         server_free(daemon->server);
+    if (daemon->simulation != NULL)
+        simulation_free(daemon->simulation);
     if (daemon->platform != NULL)
         daemon->platform->ops->free(daemon->platform);
     loop_free(daemon->loop);
@@ -377,6 +438,7 @@ run(struct daemon *daemon)
         good = loop_run(daemon->loop);
         if (!good)
             log_error("the event loop broke");
+        good = good && !daemon->failed;
     }
     stop(daemon);
     return good ? EXIT_SUCCESS : EXIT_RUN;

@@ -48,6 +48,7 @@ soon() {
 }
 
 start() {
+    : > "$work/err" # what the one before said is not what this one says
     "$squeezed" --config "$work/conf" --simulate "$work/host" \
         --socket "$work/run/socket" "$@" > "$work/out" 2> "$work/err" &
     pid=$!
@@ -144,6 +145,29 @@ kill -HUP "$pid"
 check "the log can be moved" soon [ -e "$work/log" ]
 check "it still ends cleanly" stop TERM
 check "the old pidfile is removed" [ ! -e "$work/pid" ]
+
+# --- the events of a scenario ------------------------------------------------
+
+cat >> "$work/host" <<'EOT'
+[event 1]
+action = reserve
+min = 2G
+[event 2]
+at = after 1
+action = restart
+[event 3]
+at = after 2
+action = build
+of = 1
+EOT
+printf 'pidfile = %s/pid\n' "$work" > "$work/conf"
+check "it starts" start --log-level debug
+check "a request is granted" soon says "of 2.0 GiB granted to sim"
+check "the broker is restarted" soon says "(2.0 GiB) is still there"
+check "its socket is there again" [ -S "$work/run/socket" ]
+check "a domain takes the memory" soon says "transferred to domain 2"
+check "it ends cleanly" stop TERM
+check "its socket is gone" [ ! -e "$work/run/socket" ]
 
 echo "$checks checks, $failed failed"
 [ $failed = 0 ]

@@ -101,6 +101,21 @@ START_TEST(a_signal_can_wake_it)
 }
 END_TEST
 
+START_TEST(nothing_runs_after_a_stop)
+{
+    struct loop *loop = loop_new();
+    int64_t now = loop_now_us();
+    struct toy last = { loop, 'l', now, 0, 1 };
+    struct toy never = { loop, 'n', now, 0, 1 };
+
+    add(&last);
+    add(&never);
+    ck_assert(loop_run(loop));
+    ck_assert_str_eq(order, "l");
+    loop_free(loop);
+}
+END_TEST
+
 START_TEST(wake_can_also_put_it_off)
 {
     struct loop *loop = loop_new();
@@ -163,6 +178,7 @@ main(void)
 
     tcase_add_test(tcase, work_runs_at_its_time_in_order);
     tcase_add_test(tcase, a_signal_can_wake_it);
+    tcase_add_test(tcase, nothing_runs_after_a_stop);
     tcase_add_test(tcase, wake_can_also_put_it_off);
 #ifdef HAVE_LIBSYSTEMD
     tcase_add_test(tcase, systemd_is_told);
