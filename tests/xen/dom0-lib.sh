@@ -39,6 +39,10 @@ at_most() {
     awk -v a="$1" -v b="$2" 'BEGIN { exit !(a ~ /^-?[0-9.]+$/ && a+0 <= b+0) }'
 }
 
+round() { # to one decimal; what is no number stays
+    awk -v x="$1" 'BEGIN { if (x ~ /^[0-9.]+$/) printf "%.1f", x; else print x }'
+}
+
 between() { # between VALUE LOW HIGH
     at_most "$2" "$1" && at_most "$1" "$3"
 }
@@ -63,6 +67,15 @@ targets() { # targets DOMID…: on one line
 is_running() { # is_running NAME: there, not paused, not shut down
     xl list "$1" 2>/dev/null | awk 'NR == 2 { found = $5 !~ /[pscd]/ }
         END { exit !found }'
+}
+
+moved() { # moved BEFORE AFTER: by how much two lists of targets differ, in all
+    echo "$1 $2" | tr '= ' '\n\n' | awk 'NF' | awk '{ v[NR] = $1 } END {
+        for (i = 2; i <= NR / 2; i += 2) {
+            d = v[i] - v[NR / 2 + i]
+            sum += d < 0 ? -d : d
+        }
+        print sum + 0 }'
 }
 
 boots() { # boots NAME: that xl create has started
@@ -176,7 +189,7 @@ reserve() {
         return 1
     fi
     set -- $(json-get reservation amount_kib took_ms answer_ms < /tmp/grant.json)
-    granted=$1 amount=$2 took_ms=$3 answer_ms=$4
+    granted=$1 amount=$2 took_ms=$(round "$3") answer_ms=$(round "$4")
     timing "$took_ms" "$what: from the request to the grant"
     timing "$answer_ms" "$what: of that, from enough free memory to the reply"
 }
