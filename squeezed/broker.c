@@ -494,6 +494,18 @@ watch_reconnects(struct broker *b)
         broker_rewrite_ledger(b);
 }
 
+/* Until when the next look can wait for the cost of this pass. */
+static int64_t
+rest_until(struct broker *b, int64_t cost_us)
+{
+    int64_t least_us = cost_us;
+
+    b->costs_us[b->passes % COSTS_KEPT] = cost_us;
+    for (size_t i = 0; i < COSTS_KEPT; i++)
+        least_us = min_i64(least_us, b->costs_us[i]);
+    return b->now_us + LOOK_COST_FACTOR * least_us;
+}
+
 static void
 decide_and_act(struct broker *b, const struct snapshot *snapshot)
 {
@@ -509,8 +521,7 @@ decide_and_act(struct broker *b, const struct snapshot *snapshot)
     apply_settings(b);
     send_answers(b);
     b->next_us = min_i64(b->next_us, broker_tend_ledger(b));
-    b->not_before_us =
-        b->now_us + LOOK_COST_FACTOR * (broker_clock(b) - start_us);
+    b->not_before_us = rest_until(b, broker_clock(b) - start_us);
 }
 
 void

@@ -59,6 +59,21 @@ struct waiter { /* for the balance */
     void *arg;
 };
 
+enum {
+    /* Looks cost at most a twentieth of the time, as the cheapest of the last
+     * few tells: of a long pass we may have slept most. */
+    LOOK_COST_FACTOR = 20,
+    COSTS_KEPT = 4,
+    /* The answer to `balance` comes at the latest then. */
+    BALANCE_LIMIT_US = 30 * US_PER_S,
+    /* While the host can't be seen. */
+    RETRY_US = US_PER_S,
+    /* While a reservation waits for a domain of its UUID.  No event tells of
+     * that domain before it is built, and until it is known its memory and the
+     * reservation are two things. */
+    AWAITED_LOOK_US = 50 * US_PER_MS
+};
+
 struct broker {
     struct broker_options options;
     struct platform *platform;
@@ -74,8 +89,9 @@ struct broker {
     uint64_t last_seq;
     int64_t now_us; /* the last time that we were told */
     int64_t next_us;
-    int64_t not_before_us; /* looks that nobody waits for come no earlier */
-    bool urgent;           /* a call came in: look at once */
+    int64_t not_before_us;        /* looks come no earlier, calls apart */
+    int64_t costs_us[COSTS_KEPT]; /* of the last passes, in turn */
+    bool urgent;                  /* a call came in: look at once */
     bool loading, loaded, looked;
     bool host_visible;   /* the last look was a good one */
     unsigned reconnects; /* of the platform, when the ledger was written */
@@ -85,19 +101,6 @@ struct broker {
     size_t last_writes;
     uint64_t target_writes;
     uint64_t passes;
-};
-
-enum {
-    /* A look that nobody waits for costs at most a twentieth of the time. */
-    LOOK_COST_FACTOR = 20,
-    /* The answer to `balance` comes at the latest then. */
-    BALANCE_LIMIT_US = 30 * US_PER_S,
-    /* While the host can't be seen. */
-    RETRY_US = US_PER_S,
-    /* While a reservation waits for a domain of its UUID.  No event tells of
-     * that domain before it is built, and until it is known its memory and the
-     * reservation are two things. */
-    AWAITED_LOOK_US = 50 * US_PER_MS
 };
 
 /* broker_memory.c: room for count domains in all of the planner's arrays. */

@@ -20,6 +20,8 @@ static struct world {
     struct broker *broker;
     struct broker_options options;
     int64_t now_us;
+    int64_t nap_us;  /* we aren't run for so long, */
+    unsigned nap_in; /*   once, before the clock is read so many times */
     uint64_t ids;
 } world;
 
@@ -78,6 +80,8 @@ static int64_t
 world_now(void *context)
 {
     (void)context;
+    if (world.nap_in > 0 && --world.nap_in == 0)
+        world.now_us += world.nap_us;
     return world.now_us;
 }
 
@@ -300,6 +304,29 @@ START_TEST(cancelled_while_queued)
     ck_assert_uint_eq(reserved(), 0);
     ck_assert_uint_eq(sim_find(world.platform, 1)->actual_kib, 4 * GIB);
     broker_cancel(world.broker, seq, world.now_us); /* twice is fine */
+    stop();
+}
+END_TEST
+
+/* A pass that took long since others were run instead is no reason to look
+ * seldom. */
+START_TEST(a_nap_is_no_cost)
+{
+    struct broker_view before, after;
+    struct reply r = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve(GIB, GIB, &r);
+    run_for(100 * US_PER_MS);
+    world.nap_us = 50 * US_PER_MS;
+    world.nap_in = 2;
+    while (world.nap_in > 0)
+        step(world.now_us + SECOND);
+    broker_view(world.broker, &before);
+    run_for(60 * US_PER_MS);
+    broker_view(world.broker, &after);
+    ck_assert_uint_ge(after.passes, before.passes + 2);
     stop();
 }
 END_TEST
@@ -700,6 +727,7 @@ main(void)
     tcase_add_test(tcase, login_drops_what_no_domain_owns);
     tcase_add_test(tcase, ranges_are_checked);
     tcase_add_test(tcase, balance_answers_when_all_is_calm);
+    tcase_add_test(tcase, a_nap_is_no_cost);
     tcase_add_test(tcase, a_dry_run_sets_nothing);
     tcase_add_loop_test(tcase, killed_anywhere, 0, 300);
     tcase_set_timeout(tcase, 0);
