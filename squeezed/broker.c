@@ -337,18 +337,24 @@ send_answers(struct broker *b)
 }
 
 /* While the host can't be seen, nothing new is taken on; what was queued
- * before waits for its deadline. */
-static void
+ * before waits for its deadline.  A second of patience spares the clients of
+ * a broker that has just started.  Returns when it is due again. */
+static int64_t
 answer_unready(struct broker *b)
 {
     struct platform_health health;
+    int64_t next_us = TIME_NEVER_US;
 
     b->platform->ops->health(b->platform, &health);
     for (size_t i = 0; i < b->planner.queue.count;) {
+        const struct request *r = &b->requests[i];
         struct call call = b->calls[i];
-        bool late = b->requests[i].deadline_us <= b->now_us;
+        int64_t due_us = r->deadline_us;
 
-        if (call.planned && !late) {
+        if (!call.planned)
+            due_us = min_i64(due_us, r->submitted_us + RETRY_US);
+        if (due_us > b->now_us) {
+            next_us = min_i64(next_us, due_us);
             i++;
             continue;
         }
@@ -358,6 +364,7 @@ answer_unready(struct broker *b)
                            "the host can't be seen: %s",
                            health.why[0] ? health.why : "not read yet");
     }
+    return next_us;
 }
 
 /* ------------------------------------------------------------ the balance */
@@ -541,7 +548,7 @@ broker_run(struct broker *b, int64_t now_us)
     if (!b->loaded && !b->loading)
         broker_load(b);
     if (!look(b, &snapshot) || !b->loaded) {
-        answer_unready(b);
+        b->next_us = min_i64(b->next_us, answer_unready(b));
         b->next_us = min_i64(b->next_us, b->now_us + RETRY_US);
     } else {
         decide_and_act(b, &snapshot);

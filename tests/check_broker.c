@@ -209,9 +209,9 @@ START_TEST(not_ready_at_first)
     struct reply r = { 0 };
 
     start(full_host);
-    sim_set_latency(world.platform, SECOND);
+    sim_set_latency(world.platform, 3 * SECOND);
     reserve(GIB, GIB, &r);
-    run_for(SECOND / 2);
+    run_for(2 * SECOND);
     ck_assert_uint_eq(r.count, 1);
     ck_assert_int_eq(r.error, ERR_NOT_READY);
     run_for(5 * SECOND);
