@@ -63,9 +63,9 @@ case_range() {
     for when in lowered:850 raised:900; do
         set -- $(domain-probe change 2000 "$(key 1 dynamic-max)" \
             $((${when#*:} * MIB)) "$(key 1 target)" | sed 's/[a-z_]*=//g')
-        check "range ${when%:*} in xenstore: target $3 $2 ms after the write \
-(a bare write: $1 ms)" at_most "$2" 50
-        timing "$2" "range ${when%:*}: from the end of the write to the target"
+        check "range ${when%:*} in xenstore: the target follows, to $3 KiB \
+(a bare write takes $1 ms)" [ "$3" = $((${when#*:} * MIB)) ]
+        prompt "$2" "range ${when%:*}: from the end of the write to the target"
         squeezectl balance
     done
     look
@@ -93,8 +93,6 @@ case_fourth_guest() {
     check "514 MiB are reserved" reserve "514 MiB on a full host" 514M || return
     phase held $((reserve_kib + amount))
     check "… all of it ($amount KiB in $took_ms ms)" [ "$amount" = 526336 ]
-    check "… and answered $answer_ms ms after there was enough memory" \
-        at_most "$answer_ms" 50
     check_even "squeezed"
     check "the reservation is counted once" \
         [ "$(get reservations.# host.reserved_kib | xargs)" = "1 $amount" ]
@@ -127,8 +125,6 @@ case_killed() {
     local ms
     phase squeeze2 $reserve_kib
     check "514 MiB are reserved again" reserve "the second time" 514M || return
-    check "… answered $answer_ms ms after there was enough memory" \
-        at_most "$answer_ms" 50
     phase killed $((reserve_kib + amount))
     kill_squeezed -9
     check "squeezed starts after kill -9" start_squeezed || return
@@ -152,14 +148,33 @@ case_killed() {
     check "xl destroy: back at the maxima in $ms ms" at_most "$ms" 2000
 }
 
+# Killed in the middle of a squeeze: nobody stays squeezed.
+case_killed_squeezing() {
+    local ms
+    phase squeeze4 $reserve_kib
+    squeezectl reserve 514M 2> /dev/null 3>&- &
+    usleep 200000
+    kill_squeezed -9
+    wait $!
+    check "squeezed starts after kill -9 in the middle of a squeeze" \
+        start_squeezed || return
+    squeezectl login anonymous # if it was granted after all
+    ms=$(at_maximum 10000)
+    check "… and the guests are back at their maxima in $ms ms" \
+        at_most "$ms" 5000
+    squeezectl balance
+    look
+    check "… no reservation is left" \
+        [ "$(get reservations.# host.reserved_kib | xargs)" = "0 0" ]
+    check "… status adds up" adds_up
+}
+
 # With a UUID the domain under construction owns the reservation at once.
 case_uuid() {
     local uuid=6f2d1c1e-8f5b-4b0e-9d5a-0123456789ab before after
     phase squeeze3 $reserve_kib
     check "514 MiB are reserved for a UUID" \
         reserve "for a UUID" 514M --uuid $uuid || return
-    check "… answered $answer_ms ms after there was enough memory" \
-        at_most "$answer_ms" 50
     squeezectl balance
     before=$(targets 1 2 3)
     phase build3 $building_kib
@@ -185,6 +200,17 @@ case_floors() {
     done < /out/phases.txt
 }
 
+# As promised: 50 ms, more only by what the emulation took from all of dom0 (the
+# sampler, which sleeps 3 ms, woke so late).
+case_prompt() {
+    local name ms text gap
+    while read -r name ms text; do
+        gap=$(sed -n "s/^$name .*gap_ms=//p" /out/phases.txt)
+        check "$text: $ms ms (dom0 stood still for up to $gap)" \
+            at_most "$ms" "$(awk -v gap="$gap" 'BEGIN { print 50 + gap }')"
+    done < $prompts
+}
+
 start_sampler
 phase boot 0
 start_guests || exit 1
@@ -196,9 +222,11 @@ if [ $failed = 0 ]; then
     case_fourth_guest
     case_killed
     case_uuid
+    case_killed_squeezing
 fi
 stop_sampler
 case_floors
+case_prompt
 xenstore-ls -f > /out/xenstore.txt
 kill_squeezed -TERM
 say "timings"

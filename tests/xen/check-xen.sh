@@ -46,7 +46,7 @@ status=0
 case $status in
     0) ;;
     77)
-        echo "SKIPPED: check-xen can't run on this machine; see above"
+        echo "SKIPPED: check-xen: $(cat "$logs/skipped")"
         [ -z "${SQUEEZED_REQUIRE_XEN:-}" ] ||
             fail "SQUEEZED_REQUIRE_XEN is set: a skip is a failure"
         ;;

@@ -5,6 +5,7 @@
 
 memory=/local/domain/%d/memory
 timings=/out/timings.txt
+prompts=/out/prompts.txt
 status=/tmp/status.json
 cases=0 passed=0 failed=0
 squeezed_pid=
@@ -91,7 +92,15 @@ start_sampler() {
     exec 3> /tmp/phases
 }
 
+# prompt MS TEXT: this took MS in the current phase, and should take 50 at most:
+# judged at the end, when it is known how long dom0 stood still meanwhile.
+prompt() {
+    echo "$current_phase $1 $2" >> $prompts
+    timing "$1" "$2"
+}
+
 phase() { # phase NAME FLOOR: from now on, free memory must not be below that
+    current_phase=$1
     echo "$1 $2" >&3
     say "phase $1, free memory at least $2 KiB"
 }
@@ -191,7 +200,7 @@ reserve() {
     set -- $(json-get reservation amount_kib took_ms answer_ms < /tmp/grant.json)
     granted=$1 amount=$2 took_ms=$(round "$3") answer_ms=$(round "$4")
     timing "$took_ms" "$what: from the request to the grant"
-    timing "$answer_ms" "$what: of that, from enough free memory to the reply"
+    prompt "$answer_ms" "$what: of that, from enough free memory to the reply"
 }
 
 is_refused() { # is_refused WHAT ARGUMENTS…

@@ -43,7 +43,11 @@ accel=auto xenstored=xenstored shell='' verbose=''
 
 say() { echo "run-in-xen: $*" >&2; }
 die() { say "$*"; exit 125; }
-skip() { say "can't run here: $*"; exit 77; }
+skip() {
+    say "can't run here: $*"
+    [ -z "$out" ] || { mkdir -p "$out" && echo "$*" > "$out/skipped"; }
+    exit 77
+}
 
 while [ $# -gt 0 ]; do
     case $1 in
