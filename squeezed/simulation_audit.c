@@ -223,6 +223,8 @@ look_at_targets(struct audit *a, const struct simulation_now *now)
     for (size_t i = 0; i < count; i++) {
         struct audited_domain *seen = find_audited(a, &d[i]);
 
+        if (seen && d[i].target_writes < seen->writes)
+            seen->writes = 0; /* built anew under the same domid */
         if (!seen || seen->writes == d[i].target_writes)
             continue;
         seen->writes = d[i].target_writes;

@@ -17,6 +17,9 @@
 #define INTERVAL_US (10 * (int64_t)US_PER_S)
 /* A broker that has looked at everything sleeps for longer than this. */
 #define QUIET_US (US_PER_S)
+/* What is left over may have to wait for a verdict to expire (20 s) and the
+ * look after that. */
+#define PATIENCE_US (3 * INTERVAL_US + QUIET_US)
 /* One instant doesn't take more rounds than this. */
 #define ROUNDS_MAX 10000
 
@@ -29,6 +32,8 @@ struct run {
     struct simulation *simulation;
     struct audit audit;
     int64_t now_us;
+    int64_t resting_us; /* at rest since then; -1: it isn't */
+    uint64_t resting_writes;
     uint64_t ids;
 };
 
@@ -225,11 +230,30 @@ is_judging(const struct run *run)
 
 /* No request, no event, no movement, and the broker has nothing in mind. */
 static bool
-is_at_rest(const struct run *run)
+is_quiet(const struct run *run)
 {
     return simulation_is_over(run->simulation) && sim_at_rest(run->sim) &&
            !is_judging(run) &&
            broker_next_us(run->broker) > run->now_us + QUIET_US;
+}
+
+/* Quiet, and either nothing is left over or that doesn't change any more. */
+static bool
+is_at_rest(struct run *run)
+{
+    const struct simulation_now now = this_instant(run);
+    uint64_t writes = sim_target_writes(run->sim);
+
+    if (!is_quiet(run)) {
+        run->resting_us = -1;
+        return false;
+    }
+    if (run->resting_us < 0 || run->resting_writes != writes) {
+        run->resting_us = run->now_us;
+        run->resting_writes = writes;
+    }
+    return audit_is_settled(&run->audit, &now) ||
+           run->now_us - run->resting_us >= PATIENCE_US;
 }
 
 /* True if it came to rest by itself. */
@@ -251,7 +275,7 @@ run_to_end(struct run *run, bool *ret_good)
         if (next > end_us) {
             run->now_us = end_us;
             *ret_good = pass_instant(run);
-            return is_at_rest(run);
+            return false;
         }
         run->now_us = next;
     }
@@ -350,7 +374,8 @@ simulation_run(const struct scenario *scenario,
     struct run run = { .scenario = scenario,
                        .options = options,
                        .results = ret,
-                       .now_us = START_US };
+                       .now_us = START_US,
+                       .resting_us = -1 };
     clock_t began = clock();
     bool good;
 
