@@ -516,8 +516,6 @@ rest_until(struct broker *b, int64_t cost_us)
 static void
 decide_and_act(struct broker *b, const struct snapshot *snapshot)
 {
-    int64_t start_us = broker_clock(b);
-
     b->passes++;
     broker_meet_domains(b, snapshot);
     planner_pass(&b->planner, snapshot, b->now_us, &b->plan);
@@ -525,16 +523,17 @@ decide_and_act(struct broker *b, const struct snapshot *snapshot)
         b->calls[i].planned = true;
     describe_plan(b);
     b->next_us = min_i64(b->next_us, b->plan.next_us);
-    apply_settings(b);
+    /* Somebody waits for what is to be stored; no guest does. */
     send_answers(b);
+    apply_settings(b);
     b->next_us = min_i64(b->next_us, broker_tend_ledger(b));
-    b->not_before_us = rest_until(b, broker_clock(b) - start_us);
 }
 
 void
 broker_run(struct broker *b, int64_t now_us)
 {
     struct snapshot snapshot;
+    int64_t start_us;
 
     b->now_us = max_i64(b->now_us, now_us);
     send_late_replies(b);
@@ -547,11 +546,13 @@ broker_run(struct broker *b, int64_t now_us)
     watch_reconnects(b);
     if (!b->loaded && !b->loading)
         broker_load(b);
+    start_us = broker_clock(b);
     if (!look(b, &snapshot) || !b->loaded) {
         b->next_us = min_i64(b->next_us, answer_unready(b));
         b->next_us = min_i64(b->next_us, b->now_us + RETRY_US);
     } else {
         decide_and_act(b, &snapshot);
+        b->not_before_us = rest_until(b, broker_clock(b) - start_us);
     }
     answer_waiters(b);
     for (const struct waiter *w = b->waiters; w; w = w->next)
