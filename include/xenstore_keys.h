@@ -4,12 +4,13 @@
 #ifndef XENSTORE_KEYS_H
 #define XENSTORE_KEYS_H
 
-#define KEY_DOMAIN          "/local/domain/%u"
-#define KEY_MEMORY          KEY_DOMAIN "/memory"
-#define KEY_FEATURE_BALLOON KEY_DOMAIN "/control/feature-balloon"
-#define KEY_NAME            KEY_DOMAIN "/name"
-#define KEY_DOMAIN_TYPE     KEY_DOMAIN "/domain-type"
-#define KEY_LIBXL_TYPE      "/libxl/%u/type"
+#define KEY_DOMAIN           "/local/domain/%u"
+#define KEY_MEMORY           KEY_DOMAIN "/memory"
+#define KEY_FEATURE_BALLOON  KEY_DOMAIN "/control/feature-balloon"
+#define KEY_FEATURE_POWEROFF KEY_DOMAIN "/control/feature-poweroff"
+#define KEY_NAME             KEY_DOMAIN "/name"
+#define KEY_DOMAIN_TYPE      KEY_DOMAIN "/domain-type"
+#define KEY_LIBXL_TYPE       "/libxl/%u/type"
 
 /* below KEY_MEMORY */
 #define LEAF_STATIC_MIN          "static-min"
@@ -19,6 +20,8 @@
 #define LEAF_TARGET              "target"
 #define LEAF_SQUEEZED_TARGET     "squeezed-target"
 #define LEAF_OFFSET              "memory-offset"
+#define LEAF_VIDEORAM            "videoram"
+#define LEAF_UNCOOPERATIVE       "uncooperative"
 #define LEAF_INITIAL_RESERVATION "initial-reservation"
 #define LEAF_RESERVATION_ID      "reservation-id"
 

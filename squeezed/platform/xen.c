@@ -3,9 +3,11 @@
 
 #include "common/log.h"
 #include "squeezed/platform/xen_cache.h"
+#include "squeezed/platform/xen_facts.h"
 #include "squeezed/platform/xen_hypervisor.h"
 #include "squeezed/platform/xen_ledger.h"
 #include "squeezed/platform/xen_writer.h"
+#include "squeezed/platform/xen_zero.h"
 #include "xenstore_keys.h"
 
 #include <inttypes.h>
@@ -32,7 +34,8 @@ struct xen_platform {
     struct platform platform;
     struct event_base *base;
     char path[108]; /* of xenstored's socket; as long as they can be */
-    enum xen_balloon balloon;
+    struct xen_facts view;
+    struct xen_zero zero;
     struct xen_hypervisor *hypervisor;
     struct xsc *xsc;
     struct xen_cache *cache;
@@ -161,121 +164,6 @@ list_domains(struct xen_platform *xen)
     return ERR_NONE;
 }
 
-static uint32_t
-state_flags(const struct xen_hypervisor_domain *seen)
-{
-    uint32_t flags = 0;
-
-    if (seen->paused)
-        flags |= DOMAIN_PAUSED;
-    if (seen->shutdown)
-        flags |= DOMAIN_SHUTDOWN;
-    if (seen->dying)
-        flags |= DOMAIN_DYING;
-    if (seen->paused && !seen->ran && !seen->shutdown)
-        flags |= DOMAIN_BUILDING;
-    return flags;
-}
-
-static bool
-balloons(const struct xen_platform *xen, const struct xen_domain *domain,
-         const struct domain_facts *facts)
-{
-    switch (xen->balloon) {
-    case XEN_BALLOON_ALWAYS:
-        return (facts->flags & DOMAIN_MANAGED) &&
-               !(facts->flags & DOMAIN_BUILDING);
-    case XEN_BALLOON_AUTO:
-        if (domain->values[XEN_KEY_OFFSET].state == XEN_VALUE_GOOD)
-            return true;
-        break;
-    case XEN_BALLOON_FEATURE:
-        break;
-    }
-    return xen_cache_balloons(domain);
-}
-
-/* The frame: what is taken off the hypervisor's numbers, and put back when a
- * limit is set.  Never more off than there is, so that limit - actual stays
- * what it is. */
-static void
-find_frame(struct xen_domain *domain, const struct xen_hypervisor_domain *seen)
-{
-    const struct xen_value *offset = &domain->values[XEN_KEY_OFFSET];
-
-    domain->offset_kib = offset->state == XEN_VALUE_GOOD ? offset->number : 0;
-    domain->offset_kib = min_i64(domain->offset_kib, (int64_t)seen->held_kib);
-    domain->extra_kib = domain->managed && seen->hvm ? XEN_EXTRA_KIB : 0;
-}
-
-static uint64_t
-in_frame(uint64_t kib, int64_t taken_off)
-{
-    return (uint64_t)max_i64((int64_t)kib - taken_off, 0);
-}
-
-static uint64_t
-target_of(const struct xen_domain *domain, uint64_t actual_kib)
-{
-    const struct xen_value *target = &domain->values[XEN_KEY_TARGET];
-
-    if (domain->writes)
-        return domain->written_kib;
-    if (target->state == XEN_VALUE_GOOD)
-        return page_down((uint64_t)target->number);
-    return actual_kib;
-}
-
-/* What the hypervisor alone tells: an unmanaged domain, its limit raw.  Nobody
- * can hold more than there is, whatever limit it has ("unlimited", too); dom0,
- * which nobody builds and which has no limit on most hosts, counts at what it
- * holds. */
-static struct domain_facts
-raw_facts(struct xen_platform *xen, const struct xen_hypervisor_domain *seen)
-{
-    struct domain_facts facts = {
-        .domid = seen->domid,
-        .flags = state_flags(seen),
-        .actual_kib = seen->held_kib,
-        .limit_kib = seen->domid == 0
-                         ? seen->held_kib
-                         : min_u64(seen->max_kib, xen->memory.total_kib),
-        .claim_kib = seen->claim_kib,
-        .target_kib = seen->held_kib,
-    };
-
-    memcpy(facts.uuid, seen->uuid, sizeof(facts.uuid));
-    /* One call per domain: only while it is built, when it matters. */
-    if ((facts.flags & DOMAIN_BUILDING) && seen->hvm)
-        facts.paging_kib =
-            xen_hypervisor_paging_kib(xen->hypervisor, seen->domid);
-    return facts;
-}
-
-static void
-add_keys(const struct xen_platform *xen, struct xen_domain *domain,
-         const struct xen_hypervisor_domain *seen, struct domain_facts *facts)
-{
-    int64_t taken_off;
-
-    find_frame(domain, seen);
-    taken_off = domain->offset_kib + (int64_t)domain->extra_kib;
-    facts->actual_kib = in_frame(facts->actual_kib, domain->offset_kib);
-    facts->limit_kib = in_frame(facts->limit_kib, taken_off);
-    facts->offset_kib = domain->offset_kib;
-    facts->extra_kib = domain->extra_kib;
-    facts->target_kib = target_of(domain, facts->actual_kib);
-    if (domain->managed) {
-        facts->flags |= DOMAIN_MANAGED;
-        facts->static_min_kib = domain->range.static_min_kib;
-        facts->dynamic_min_kib = domain->range.dynamic_min_kib;
-        facts->dynamic_max_kib = domain->range.dynamic_max_kib;
-        facts->static_max_kib = domain->range.static_max_kib;
-    }
-    if (balloons(xen, domain, facts))
-        facts->flags |= DOMAIN_BALLOON;
-}
-
 /* Names are final once the domain has been built. */
 static void
 note_built(struct xen_domain *domain, const struct domain_facts *facts)
@@ -310,17 +198,64 @@ fill_facts(struct xen_platform *xen)
 {
     struct xen_domain *domain;
     size_t known = 0;
+    bool was_read;
 
     for (size_t i = 0; i < xen->count; i++) {
-        xen->facts[i] = raw_facts(xen, &xen->listed[i]);
         domain = xen_cache_at(xen->cache, known);
-        if (!domain || domain->domid != xen->listed[i].domid)
-            continue;
-        known++;
-        if (domain->started && !domain->starting && domain->domid != 0)
-            add_keys(xen, domain, &xen->listed[i], &xen->facts[i]);
-        note_built(domain, &xen->facts[i]);
+        if (domain && domain->domid != xen->listed[i].domid)
+            domain = NULL;
+        known += domain != NULL;
+        was_read = domain && domain->started && !domain->starting;
+        xen_facts_of(&xen->view, was_read ? domain : NULL, &xen->listed[i],
+                     &xen->facts[i]);
+        if (domain)
+            note_built(domain, &xen->facts[i]);
     }
+}
+
+static const struct xen_hypervisor_domain *
+find_listed(const struct xen_platform *xen, uint32_t domid)
+{
+    for (size_t i = 0; i < xen->count; i++)
+        if (xen->listed[i].domid == domid)
+            return &xen->listed[i];
+    return NULL;
+}
+
+/* Both ends of a range; operation: completed with the result, or NULL. */
+static void
+write_range(struct xen_platform *xen, uint32_t domid, uint64_t min_kib,
+            uint64_t max_kib, struct xen_operation *operation)
+{
+    char paths[2][XEN_KEY_PATH], values[2][24];
+    const struct xsc_change changes[2] = {
+        { xen_key_path(XEN_KEY_DYNAMIC_MIN, domid, paths[0]), values[0] },
+        { xen_key_path(XEN_KEY_DYNAMIC_MAX, domid, paths[1]), values[1] },
+    };
+
+    snprintf(values[0], sizeof(values[0]), "%" PRIu64, min_kib);
+    snprintf(values[1], sizeof(values[1]), "%" PRIu64, max_kib);
+    if (operation)
+        xen_operation_commit(operation, xen->xsc, changes, 2);
+    else
+        xsc_commit(xen->xsc, changes, 2, NULL, NULL);
+}
+
+/* Domain 0's range, once on each connection: a new xenstored has forgotten
+ * it. */
+static void
+write_zero(struct xen_platform *xen)
+{
+    const struct xen_domain *domain = xen_cache_find(xen->cache, 0);
+    const struct xen_hypervisor_domain *seen = find_listed(xen, 0);
+    uint64_t min_kib, max_kib;
+
+    if (!xen->zero.managed || xen->zero.written || !domain || !seen)
+        return;
+    xen_zero_range(&xen->zero, &domain->values[XEN_KEY_DYNAMIC_MAX],
+                   seen->held_kib, &min_kib, &max_kib);
+    xen->zero.written = true;
+    write_range(xen, 0, min_kib, max_kib, NULL);
 }
 
 static enum err
@@ -329,11 +264,13 @@ xen_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
     struct xen_platform *xen = to_xen(platform);
     enum err error = list_domains(xen);
 
-    (void)now_us;
     if (error || !usable(xen))
         return ERR_NOT_READY;
     if (!make_room(xen, xen->count))
         return ERR_NO_MEMORY;
+    write_zero(xen);
+    xen->view.now_us = now_us;
+    xen->view.total_kib = xen->memory.total_kib;
     fill_facts(xen);
     *ret = (struct snapshot){
         .total_kib = xen->memory.total_kib,
@@ -378,29 +315,12 @@ xen_set_range(struct platform *platform, uint32_t domid, uint64_t min_kib,
               uint64_t max_kib, platform_done *done, void *arg)
 {
     struct xen_platform *xen = to_xen(platform);
-    char paths[2][XEN_KEY_PATH], values[2][24];
-    struct xsc_change changes[2] = {
-        { xen_key_path(XEN_KEY_DYNAMIC_MIN, domid, paths[0]), values[0] },
-        { xen_key_path(XEN_KEY_DYNAMIC_MAX, domid, paths[1]), values[1] },
-    };
 
-    snprintf(values[0], sizeof(values[0]), "%" PRIu64, min_kib);
-    snprintf(values[1], sizeof(values[1]), "%" PRIu64, max_kib);
-    xen_operation_commit(
-        xen_operation_new(&xen->operations, xen->base, done, arg), xen->xsc,
-        changes, 2);
+    write_range(xen, domid, min_kib, max_kib,
+                xen_operation_new(&xen->operations, xen->base, done, arg));
 }
 
 /* Telling */
-
-static const struct xen_hypervisor_domain *
-find_listed(const struct xen_platform *xen, uint32_t domid)
-{
-    for (size_t i = 0; i < xen->count; i++)
-        if (xen->listed[i].domid == domid)
-            return &xen->listed[i];
-    return NULL;
-}
 
 static bool
 xen_describe(struct platform *platform, uint32_t domid, struct domain_text *ret)
@@ -454,6 +374,7 @@ connection_up(void *context)
     struct xen_platform *xen = context;
 
     xen->connections++;
+    xen->zero.written = false;
     xen->lost_why[0] = '\0';
     xsc_watch(xen->xsc, WATCH_INTRODUCE, WATCH_INTRODUCE, NULL, NULL);
     xsc_watch(xen->xsc, WATCH_RELEASE, WATCH_RELEASE, NULL, NULL);
@@ -565,6 +486,8 @@ make_parts(struct xen_platform *xen, const struct xen_options *options)
     xen->xsc = xsc_new(xen->base, xen->path, &client, &client_hooks);
     if (!xen->xsc)
         return false;
+    xen->view.hypervisor = xen->hypervisor;
+    xen->view.xsc = xen->xsc;
     xen->writer = xen_writer_new(xen->xsc, xen->hypervisor, xen->cache);
     return xen->writer;
 }
@@ -578,7 +501,15 @@ xen_platform_new(struct event_base *base, const struct xen_options *options)
         return NULL;
     xen->platform.ops = &xen_ops;
     xen->base = base;
-    xen->balloon = options->balloon;
+    xen->zero = (struct xen_zero){
+        .managed = options->manage_zero,
+        .min_kib = page_up(options->zero_min_kib),
+        .max_kib = options->zero_max_kib == XEN_ZERO_AUTO
+                       ? XEN_ZERO_AUTO
+                       : page_down(options->zero_max_kib),
+    };
+    xen->view.balloon = options->balloon;
+    xen->view.zero_managed = options->manage_zero;
     LIST_INIT(&xen->operations);
     LIST_INIT(&xen->loads);
     find_socket(options->xenstore, xen->path, sizeof(xen->path));

@@ -11,21 +11,19 @@
 #define XEN_H
 
 #include "squeezed/platform/platform.h"
+#include "squeezed/platform/xen_guest.h"
+#include "squeezed/platform/xen_zero.h"
 
 #include <event2/event.h>
-
-/* How it is known that a guest's balloon works. */
-enum xen_balloon {
-    XEN_BALLOON_AUTO,    /* feature, or a memory-offset that is already there */
-    XEN_BALLOON_FEATURE, /* control/feature-balloon, other than "0" */
-    XEN_BALLOON_ALWAYS   /* every managed domain that has run */
-};
 
 struct xen_options {
     const char *xenstore; /* path of xenstored's socket; NULL or "auto":
                            * XENSTORED_PATH, XENSTORED_RUNDIR/socket,
                            * /run/xenstored/socket */
     enum xen_balloon balloon;
+    bool manage_zero; /* domain 0 takes part, within: */
+    uint64_t zero_min_kib;
+    uint64_t zero_max_kib;   /* or XEN_ZERO_AUTO */
     int64_t range_settle_us; /* how long a range may be bad before it counts;
                               * 0: 200 ms */
     int64_t deadline_us;     /* of a request to xenstored; 0: 5 s */

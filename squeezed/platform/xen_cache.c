@@ -132,6 +132,14 @@ xen_cache_balloons(const struct xen_domain *domain)
     return value->state == XEN_VALUE_GOOD && strcmp(value->text, "0");
 }
 
+bool
+xen_cache_is_marked(const struct xen_domain *domain)
+{
+    return domain->writes
+               ? domain->written_mark
+               : domain->values[XEN_KEY_MARK].state == XEN_VALUE_GOOD;
+}
+
 /* A request came back.  False if its domain has gone meanwhile: it must not
  * be touched any more. */
 static bool
@@ -303,23 +311,41 @@ xen_cache_reread_texts(struct xen_domain *domain)
     reread_all(domain, xen_key_is_text);
 }
 
+/* What each watch but that of the folder is for. */
+static const enum xen_key watched_keys[XEN_WATCHES] = {
+    [XEN_WATCH_MEMORY] = XEN_KEYS,
+    [XEN_WATCH_FEATURE] = XEN_KEY_FEATURE,
+    [XEN_WATCH_POWEROFF] = XEN_KEY_POWEROFF,
+};
+
+static void
+set_watch(struct xen_domain *domain, enum xen_watch watch, bool on)
+{
+    struct xsc *xsc = domain->cache->xsc;
+    char token[TOKEN_SIZE], path[XEN_KEY_PATH];
+
+    if (domain->watched[watch] == on)
+        return;
+    domain->watched[watch] = on;
+    snprintf(token, sizeof(token), TOKEN_FORMAT, domain->domid, domain->serial);
+    if (watch == XEN_WATCH_MEMORY)
+        snprintf(path, sizeof(path), KEY_MEMORY, domain->domid);
+    else
+        xen_key_path(watched_keys[watch], domain->domid, path);
+    if (!on) {
+        xsc_unwatch(xsc, path, token, NULL, NULL);
+        return;
+    }
+    domain->fired[watch] = false;
+    domain->pending++;
+    xsc_watch(xsc, path, token, watch_reply, domain);
+}
+
 static void
 set_watches(struct xen_domain *domain, bool on)
 {
-    struct xsc *xsc = domain->cache->xsc;
-    char token[TOKEN_SIZE], memory[XEN_KEY_PATH], feature[XEN_KEY_PATH];
-
-    snprintf(token, sizeof(token), TOKEN_FORMAT, domain->domid, domain->serial);
-    snprintf(memory, sizeof(memory), KEY_MEMORY, domain->domid);
-    xen_key_path(XEN_KEY_FEATURE, domain->domid, feature);
-    if (!on) {
-        xsc_unwatch(xsc, memory, token, NULL, NULL);
-        xsc_unwatch(xsc, feature, token, NULL, NULL);
-        return;
-    }
-    domain->pending += 2;
-    xsc_watch(xsc, memory, token, watch_reply, domain);
-    xsc_watch(xsc, feature, token, watch_reply, domain);
+    for (enum xen_watch watch = 0; watch < XEN_WATCHES; watch++)
+        set_watch(domain, watch, on);
 }
 
 /* Requests are answered in order: what changes after these reads is seen by
@@ -329,8 +355,6 @@ start_domain(struct xen_domain *domain)
 {
     domain->started = true;
     domain->starting = true;
-    domain->memory_fired = false;
-    domain->feature_fired = false;
     domain->cache->starting++;
     for (enum xen_key key = 0; key < XEN_KEYS; key++)
         domain->cached[key].unread = true;
@@ -395,27 +419,45 @@ reading_failed(struct xen_domain *domain, enum xen_key key, enum err error)
     domain->complained = true;
 }
 
+/* Would a look show it?  What we write ourselves comes back, and a guest may
+ * write anything where it is to say that it has booted. */
+static bool
+is_news(const struct xen_domain *domain, enum xen_key key,
+        const struct xen_value *value)
+{
+    if (xen_key_is_text(key) || xen_value_equal(&domain->values[key], value))
+        return false;
+    switch (key) {
+    case XEN_KEY_TARGET:
+        return !domain->writes || value->number != (int64_t)domain->sent_kib;
+    case XEN_KEY_MARK:
+        return !domain->writes;
+    case XEN_KEY_POWEROFF:
+        return xen_value_is_one(value);
+    default:
+        return true;
+    }
+}
+
 /* Puts what was read into the cache; true if a look shows the difference. */
 static bool
 take_value(struct xen_domain *domain, enum xen_key key, enum err error,
            const char *bytes, size_t length)
 {
     struct xen_value value = { .state = XEN_VALUE_ABSENT };
-    bool same;
+    bool news;
 
     if (!error)
         value = xen_value_read(key, bytes, length);
     if (key == XEN_KEY_NAME)
         xen_text_copy(domain->name, sizeof(domain->name), error ? "" : bytes,
                       error ? 0 : length);
-    same = xen_value_equal(&domain->values[key], &value);
+    news = is_news(domain, key, &value);
     domain->values[key] = value;
     domain->cached[key].unread = false;
-    /* Our own target comes back. */
-    if (key == XEN_KEY_TARGET && domain->writes &&
-        value.number == (int64_t)domain->sent_kib)
-        same = true;
-    return !same && !xen_key_is_text(key);
+    if (key == XEN_KEY_POWEROFF && xen_value_is_one(&value))
+        set_watch(domain, XEN_WATCH_POWEROFF, false);
+    return news;
 }
 
 static void
@@ -444,9 +486,10 @@ key_reply(void *arg, enum err error, const char *value, size_t length)
 }
 
 void
-xen_cache_wrote(struct xen_domain *domain, enum xen_key key, uint64_t kib)
+xen_cache_wrote(struct xen_domain *domain, enum xen_key key,
+                struct xen_value value)
 {
-    domain->values[key] = xen_value_of(kib);
+    domain->values[key] = value;
     if (domain->cached[key].reading)
         domain->cached[key].dirty = true;
 }
@@ -476,10 +519,26 @@ memory_event(struct xen_domain *domain, const char *path)
 
     snprintf(root, sizeof(root), KEY_MEMORY, domain->domid);
     length = strlen(root);
-    if (!strcmp(path, root) && !domain->memory_fired)
-        domain->memory_fired = true;
+    if (!strcmp(path, root) && !domain->fired[XEN_WATCH_MEMORY])
+        domain->fired[XEN_WATCH_MEMORY] = true;
     else if (strncmp(path, root, length) || path[length] != '/')
         reread_all(domain, xen_key_in_memory);
+}
+
+/* The first event of a watch says nothing: the key was read after the watch was
+ * set.  Nor do those of a watch that isn't needed any more. */
+static bool
+says_nothing(struct xen_domain *domain, enum xen_key key)
+{
+    for (enum xen_watch watch = 0; watch < XEN_WATCHES; watch++) {
+        if (watched_keys[watch] != key)
+            continue;
+        if (domain->watched[watch] && domain->fired[watch])
+            return false;
+        domain->fired[watch] = true;
+        return true;
+    }
+    return false;
 }
 
 bool
@@ -494,9 +553,7 @@ xen_cache_event(struct xen_cache *cache, const char *path, const char *token)
     key = xen_key_find(domain->domid, path);
     if (key == XEN_KEYS)
         memory_event(domain, path);
-    else if (key == XEN_KEY_FEATURE && !domain->feature_fired)
-        domain->feature_fired = true;
-    else
+    else if (!says_nothing(domain, key))
         xen_cache_reread(domain, key);
     return true;
 }
@@ -532,6 +589,7 @@ stop_domain(struct xen_domain *domain)
     domain->retry = false;
     if (domain->settle)
         evtimer_del(domain->settle);
+    memset(domain->watched, 0, sizeof(domain->watched));
     for (enum xen_key key = 0; key < XEN_KEYS; key++)
         domain->cached[key] = (struct xen_cached){ .domain = domain };
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What xenstore says of each domain, kept current by watches, so that a look
- * reads nothing.  Two watches per domain; a key is read when its watch fires,
- * at most one read of it on the way at a time.
+ * reads nothing.  Two watches per domain, and a third until its guest has
+ * booted; a key is read when its watch fires, at most one read of it on the
+ * way at a time: a guest owns the keys below control, and may write them all
+ * the time.
  *
  * A range that is no good (or a value that is no number) counts as an error
  * only if it still is one after a while, since toolstacks write both ends one
@@ -13,6 +15,7 @@
 #ifndef XEN_CACHE_H
 #define XEN_CACHE_H
 
+#include "squeezed/platform/xen_guest.h"
 #include "squeezed/platform/xen_hypervisor.h"
 #include "squeezed/platform/xen_values.h"
 #include "xenstore-client/xsc.h"
@@ -21,6 +24,13 @@
 
 struct xen_cache;
 struct xen_domain;
+
+enum xen_watch {
+    XEN_WATCH_MEMORY,
+    XEN_WATCH_FEATURE,
+    XEN_WATCH_POWEROFF, /* only until it says that the guest has booted */
+    XEN_WATCHES
+};
 
 /* How current a value is. */
 struct xen_cached {
@@ -42,15 +52,23 @@ struct xen_domain {
     char range_error[160];
     char name[128];
 
-    /* The platform's: the frame of the last look. */
-    int64_t offset_kib;
+    /* The platform's: as of the last look. */
+    int64_t offset_kib; /* the frame */
     uint64_t extra_kib;
+    uint64_t limit_kib; /* in it; or as set since */
+    uint64_t away_kib;  /* how far it was from its target */
+    bool hvm;
     bool was_building;
+    struct xen_guest guest;
+    struct xen_offset offset;
     /* The writer's: the target on its way to the store, and the one that
-     * counts.  They differ when that came while the other was on its way. */
+     * counts.  They differ when that came while the other was on its way.
+     * The mark of the uncooperative goes with it. */
     unsigned writes;
     uint64_t sent_kib;
     uint64_t written_kib;
+    bool written_mark;
+    uint64_t pod_kib; /* the populate-on-demand target set last, raw */
     bool complained;
 
     /* The cache's own. */
@@ -60,7 +78,8 @@ struct xen_domain {
     bool awaited;     /* ... and nothing is ready before it was */
     bool was_managed; /* on the connection before */
     bool retry;       /* a read failed: again at the next look */
-    bool memory_fired, feature_fired; /* each watch fires once at first */
+    bool watched[XEN_WATCHES];
+    bool fired[XEN_WATCHES]; /* each fires once at first */
     unsigned pending; /* requests that will come back with a pointer to it */
     bool gone;
     struct event *settle;
@@ -124,7 +143,8 @@ xen_cache_lost_ranges(const struct xen_cache *cache);
 
 /* A key was written by us: it has this value from now on. */
 void
-xen_cache_wrote(struct xen_domain *domain, enum xen_key key, uint64_t kib);
+xen_cache_wrote(struct xen_domain *domain, enum xen_key key,
+                struct xen_value value);
 
 /* Reads a key anew (also while it is being read). */
 void
@@ -141,5 +161,9 @@ xen_cache_type(const struct xen_domain *domain);
 /* The guest says that it has a balloon driver. */
 bool
 xen_cache_balloons(const struct xen_domain *domain);
+
+/* It bears the mark of the uncooperative, or will as soon as that is stored. */
+bool
+xen_cache_is_marked(const struct xen_domain *domain);
 
 #endif

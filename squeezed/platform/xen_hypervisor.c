@@ -287,6 +287,48 @@ xen_hypervisor_set_limit(struct xen_hypervisor *hypervisor, uint32_t domid,
     return errno == ESRCH ? ERR_UNKNOWN_DOMAIN : err_from_errno(errno);
 }
 
+/* A Xen that is built without populate on demand is none to complain of. */
+static enum err
+pod_failed(void)
+{
+    if (errno == ENOSYS || errno == EOPNOTSUPP || errno == EINVAL)
+        return ERR_NONE;
+    return errno == ESRCH ? ERR_UNKNOWN_DOMAIN : err_from_errno(errno);
+}
+
+enum err
+xen_hypervisor_pod(struct xen_hypervisor *hypervisor, uint32_t domid,
+                   uint64_t *ret_entries_kib, uint64_t *ret_cache_kib)
+{
+    uint64_t held = 0, cache = 0, entries = 0;
+    enum err error = ERR_NONE;
+
+    if (!hypervisor->xc)
+        return ERR_NOT_READY;
+    if (xc_domain_get_pod_target(hypervisor->xc, domid, &held, &cache,
+                                 &entries)) {
+        error = pod_failed();
+        cache = entries = 0;
+    }
+    if (error)
+        return error;
+    *ret_entries_kib = pages_to_kib(entries);
+    *ret_cache_kib = pages_to_kib(cache);
+    return ERR_NONE;
+}
+
+enum err
+xen_hypervisor_set_pod(struct xen_hypervisor *hypervisor, uint32_t domid,
+                       uint64_t kib)
+{
+    if (!hypervisor->xc)
+        return ERR_NOT_READY;
+    if (!xc_domain_set_pod_target(hypervisor->xc, domid, kib / KIB_PER_PAGE,
+                                  NULL, NULL, NULL))
+        return ERR_NONE;
+    return pod_failed();
+}
+
 uint64_t
 xen_hypervisor_paging_kib(struct xen_hypervisor *hypervisor, uint32_t domid)
 {

@@ -67,6 +67,18 @@ enum err
 xen_hypervisor_set_limit(struct xen_hypervisor *hypervisor, uint32_t domid,
                          uint64_t kib);
 
+/* Populate on demand, of HVM and PVH: the holes that the guest believes to be
+ * memory, and the pages kept to fill them.  None, where Xen can't. */
+enum err
+xen_hypervisor_pod(struct xen_hypervisor *hypervisor, uint32_t domid,
+                   uint64_t *ret_entries_kib, uint64_t *ret_cache_kib);
+
+/* Pages to fill holes with, so that the domain holds so much; it never gives
+ * any back by this. */
+enum err
+xen_hypervisor_set_pod(struct xen_hypervisor *hypervisor, uint32_t domid,
+                       uint64_t kib);
+
 /* The domain's shadow or HAP memory; 0 where Xen can't tell. */
 uint64_t
 xen_hypervisor_paging_kib(struct xen_hypervisor *hypervisor, uint32_t domid);

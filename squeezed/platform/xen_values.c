@@ -28,6 +28,10 @@ static const struct key {
     [XEN_KEY_DYNAMIC_MAX] = { "memory/" LEAF_DYNAMIC_MAX, KIND_RANGE },
     [XEN_KEY_TARGET] = { "memory/" LEAF_TARGET, KIND_AMOUNT },
     [XEN_KEY_OFFSET] = { "memory/" LEAF_OFFSET, KIND_OFFSET },
+    [XEN_KEY_VIDEORAM] = { "memory/" LEAF_VIDEORAM, KIND_AMOUNT },
+    [XEN_KEY_MARK] = { "memory/" LEAF_UNCOOPERATIVE, KIND_FLAG },
+    [XEN_KEY_POWEROFF] = { &KEY_FEATURE_POWEROFF[sizeof(KEY_DOMAIN)],
+                           KIND_FLAG },
     [XEN_KEY_FEATURE] = { &KEY_FEATURE_BALLOON[sizeof(KEY_DOMAIN)], KIND_FLAG },
     [XEN_KEY_NAME] = { &KEY_NAME[sizeof(KEY_DOMAIN)], KIND_TEXT },
     [XEN_KEY_TYPE] = { &KEY_DOMAIN_TYPE[sizeof(KEY_DOMAIN)], KIND_TEXT },
@@ -67,7 +71,7 @@ xen_key_is_range(enum xen_key key)
 bool
 xen_key_in_memory(enum xen_key key)
 {
-    return keys[key].kind <= KIND_OFFSET;
+    return keys[key].leaf && !strncmp(keys[key].leaf, "memory/", 7);
 }
 
 bool
@@ -138,6 +142,18 @@ xen_value_of(uint64_t kib)
 
     snprintf(value.text, sizeof(value.text), "%" PRIu64, kib);
     return value;
+}
+
+struct xen_value
+xen_value_empty(void)
+{
+    return (struct xen_value){ .state = XEN_VALUE_GOOD };
+}
+
+bool
+xen_value_is_one(const struct xen_value *value)
+{
+    return value->state == XEN_VALUE_GOOD && !strcmp(value->text, "1");
 }
 
 bool

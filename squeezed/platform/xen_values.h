@@ -5,7 +5,7 @@
 #ifndef XEN_VALUES_H
 #define XEN_VALUES_H
 
-#include "common/units.h"
+#include "squeezed/platform/xen_offset.h"
 
 enum xen_key {
     XEN_KEY_STATIC_MIN,
@@ -14,7 +14,10 @@ enum xen_key {
     XEN_KEY_DYNAMIC_MAX,
     XEN_KEY_TARGET,
     XEN_KEY_OFFSET,
+    XEN_KEY_VIDEORAM,
+    XEN_KEY_MARK, /* uncooperative: our own, of a life before this one too */
     XEN_KEY_FEATURE,
+    XEN_KEY_POWEROFF,
     XEN_KEY_NAME,
     XEN_KEY_TYPE,
     XEN_KEY_LIBXL_TYPE,
@@ -23,9 +26,6 @@ enum xen_key {
 
 /* Room for the path of any of them. */
 #define XEN_KEY_PATH 64
-
-/* Larger offsets than this are no constant of a guest: KiB either way. */
-#define XEN_OFFSET_MAX_KIB INT64_C(65536)
 
 enum xen_value_state {
     XEN_VALUE_ABSENT,
@@ -71,9 +71,15 @@ xen_key_is_text(enum xen_key key);
 struct xen_value
 xen_value_read(enum xen_key key, const char *bytes, size_t length);
 
-/* The number, as written by us. */
+/* The number, or the empty text, as written by us. */
 struct xen_value
 xen_value_of(uint64_t kib);
+struct xen_value
+xen_value_empty(void);
+
+/* control/feature-poweroff as libxl makes it is empty; Linux writes this. */
+bool
+xen_value_is_one(const struct xen_value *value);
 
 bool
 xen_value_equal(const struct xen_value *a, const struct xen_value *b);

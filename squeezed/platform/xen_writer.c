@@ -9,10 +9,11 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
-/* Domains in one transaction: two writes each. */
-enum { BATCH_DOMAINS = 32 };
+/* Domains in one transaction, and what is written of each at most: its target,
+ * twice, and its mark. */
+enum { BATCH_DOMAINS = 32, LINES_PER_DOMAIN = 3 };
 
-/* The targets of one transaction, until it is answered. */
+/* The targets and marks of one transaction, until it is answered. */
 struct batch {
     struct xen_writer *writer;
     LIST_ENTRY(batch) link;
@@ -20,6 +21,9 @@ struct batch {
     struct batch_item {
         uint32_t domid;
         uint32_t serial;
+        bool has_target;
+        bool has_mark;
+        bool mark;
         uint64_t target_kib;
     } items[BATCH_DOMAINS];
 };
@@ -75,40 +79,80 @@ batch_new(struct xen_writer *writer)
     return batch;
 }
 
-static void
-batch_add(struct batch *batch, struct xen_domain *domain, uint64_t target_kib)
+static bool
+is_stored(const struct xen_domain *domain, uint64_t target_kib)
 {
-    batch->items[batch->count++] = (struct batch_item){
+    const struct xen_value *value = &domain->values[XEN_KEY_TARGET];
+
+    return value->state == XEN_VALUE_GOOD &&
+           value->number == (int64_t)target_kib;
+}
+
+/* What is wanted of the domain and isn't in the store. */
+static struct batch_item
+item_of(const struct xen_domain *domain)
+{
+    bool marked = domain->values[XEN_KEY_MARK].state != XEN_VALUE_ABSENT;
+
+    return (struct batch_item){
         .domid = domain->domid,
         .serial = domain->serial,
-        .target_kib = target_kib,
+        .has_target = !is_stored(domain, domain->written_kib),
+        .has_mark = marked != domain->written_mark,
+        .mark = domain->written_mark,
+        .target_kib = domain->written_kib,
     };
+}
+
+static void
+batch_add(struct batch *batch, struct xen_domain *domain,
+          const struct batch_item *item)
+{
+    batch->items[batch->count++] = *item;
     domain->writes++;
-    domain->sent_kib = domain->written_kib = target_kib;
+    domain->sent_kib = item->target_kib;
 }
 
 static void
 batch_reply(void *arg, enum err error, const char *value, size_t length);
 
+struct script {
+    size_t count;
+    struct xsc_change changes[LINES_PER_DOMAIN * BATCH_DOMAINS];
+    char paths[LINES_PER_DOMAIN * BATCH_DOMAINS][XEN_KEY_PATH];
+};
+
+/* value: NULL removes; lives until the script is sent. */
+static void
+add_line(struct script *script, uint32_t domid, const char *leaf,
+         const char *value)
+{
+    char *path = script->paths[script->count];
+
+    snprintf(path, XEN_KEY_PATH, KEY_MEMORY "/%s", domid, leaf);
+    script->changes[script->count++] = (struct xsc_change){ path, value };
+}
+
 static void
 batch_send(struct batch *batch)
 {
-    struct xsc_change changes[2 * BATCH_DOMAINS];
-    char paths[2 * BATCH_DOMAINS][XEN_KEY_PATH];
+    struct script script;
     char values[BATCH_DOMAINS][24];
     const struct batch_item *item;
 
+    script.count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         item = &batch->items[i];
         snprintf(values[i], sizeof(values[i]), "%" PRIu64, item->target_kib);
-        snprintf(paths[2 * i], XEN_KEY_PATH,
-                 KEY_MEMORY "/" LEAF_SQUEEZED_TARGET, item->domid);
-        snprintf(paths[2 * i + 1], XEN_KEY_PATH, KEY_MEMORY "/" LEAF_TARGET,
-                 item->domid);
-        changes[2 * i] = (struct xsc_change){ paths[2 * i], values[i] };
-        changes[2 * i + 1] = (struct xsc_change){ paths[2 * i + 1], values[i] };
+        if (item->has_target) {
+            add_line(&script, item->domid, LEAF_SQUEEZED_TARGET, values[i]);
+            add_line(&script, item->domid, LEAF_TARGET, values[i]);
+        }
+        if (item->has_mark)
+            add_line(&script, item->domid, LEAF_UNCOOPERATIVE,
+                     item->mark ? "" : NULL);
     }
-    xsc_commit(batch->writer->xsc, changes, 2 * batch->count, batch_reply,
+    xsc_commit(batch->writer->xsc, script.changes, script.count, batch_reply,
                batch);
 }
 
@@ -125,39 +169,52 @@ complain(struct xen_domain *domain, const char *what, enum err error)
 /* One domain of a batch that failed: alone, so that it can't spoil the others
  * (a guest may cause conflicts all the time). */
 static bool
-send_alone(struct xen_writer *writer, struct xen_domain *domain,
-           uint64_t target_kib)
+send_alone(struct xen_writer *writer, struct xen_domain *domain)
 {
     struct batch *batch = batch_new(writer);
+    struct batch_item item = item_of(domain);
 
     if (!batch)
         return false;
-    batch_add(batch, domain, target_kib);
+    batch_add(batch, domain, &item);
     batch_send(batch);
     return true;
 }
 
-/* Into *batch, which is made when it is first needed.  While an earlier target
- * of the domain is on its way, this one waits for the answer: a store that is
- * slower than our plans gets the newest of them, and no backlog. */
+/* What is wanted of the domain goes into *batch, which is made when it is
+ * first needed.  While earlier wishes are on their way, these wait for the
+ * answer: a store that is slower than our plans gets the newest of them, and
+ * no backlog. */
 static bool
-add_target(struct xen_writer *writer, struct batch **batch,
-           struct xen_domain *domain, uint64_t target_kib)
+add_domain(struct xen_writer *writer, struct batch **batch,
+           struct xen_domain *domain)
 {
-    if (domain->writes) {
-        domain->written_kib = target_kib;
+    struct batch_item item = item_of(domain);
+
+    if (domain->writes || (!item.has_target && !item.has_mark))
         return true;
-    }
     if (!*batch)
         *batch = batch_new(writer);
     if (!*batch)
         return false;
-    batch_add(*batch, domain, target_kib);
+    batch_add(*batch, domain, &item);
     if ((*batch)->count == BATCH_DOMAINS) {
         batch_send(*batch);
         *batch = NULL;
     }
     return true;
+}
+
+static void
+item_is_stored(struct xen_domain *domain, const struct batch_item *item)
+{
+    const struct xen_value absent = { .state = XEN_VALUE_ABSENT };
+
+    if (item->has_target)
+        xen_cache_wrote(domain, XEN_KEY_TARGET, xen_value_of(item->target_kib));
+    if (item->has_mark)
+        xen_cache_wrote(domain, XEN_KEY_MARK,
+                        item->mark ? xen_value_empty() : absent);
 }
 
 /* *next gets what has waited for this. */
@@ -175,12 +232,12 @@ item_done(const struct batch *batch, const struct batch_item *item,
     if (error == ERR_NOT_READY)
         return;
     if (!error)
-        xen_cache_wrote(domain, XEN_KEY_TARGET, item->target_kib);
-    if (domain->written_kib != item->target_kib)
-        good = add_target(batch->writer, next, domain, domain->written_kib);
+        item_is_stored(domain, item);
+    if (!error || domain->written_kib != item->target_kib ||
+        domain->written_mark != item->mark)
+        good = add_domain(batch->writer, next, domain);
     else
-        good = !error || (batch->count > 1 &&
-                          send_alone(batch->writer, domain, item->target_kib));
+        good = batch->count > 1 && send_alone(batch->writer, domain);
     if (!good)
         complain(domain, "its target", error ? error : ERR_NO_MEMORY);
 }
@@ -199,56 +256,115 @@ batch_reply(void *arg, enum err error, const char *value, size_t length)
         batch_send(next);
 }
 
+/* In Xen's frame. */
+static uint64_t
+raw_kib(const struct xen_domain *domain, uint64_t kib)
+{
+    return (uint64_t)max_i64(
+        (int64_t)(kib + domain->extra_kib) + domain->offset_kib, 0);
+}
+
 /* False if it could not be set.  A domain that is gone is no error. */
 static bool
 set_limit(struct xen_writer *writer, struct xen_domain *domain,
           uint64_t limit_kib)
 {
-    int64_t raw = (int64_t)(limit_kib + domain->extra_kib) + domain->offset_kib;
-    enum err error = xen_hypervisor_set_limit(writer->hypervisor, domain->domid,
-                                              (uint64_t)max_i64(raw, 0));
+    enum err error;
 
-    if (error && error != ERR_UNKNOWN_DOMAIN)
+    if (limit_kib == domain->limit_kib)
+        return true;
+    error = xen_hypervisor_set_limit(writer->hypervisor, domain->domid,
+                                     raw_kib(domain, limit_kib));
+    if (!error)
+        domain->limit_kib = limit_kib;
+    else if (error != ERR_UNKNOWN_DOMAIN)
         complain(domain, "its limit", error);
     return !error;
 }
 
-/* The limits of those that grow, and all targets. */
-static void
-write_targets(struct xen_writer *writer, const struct setting *settings,
-              size_t count)
+/* As far as the guest may grow, its holes have to be filled. */
+static bool
+set_pod(struct xen_writer *writer, struct xen_domain *domain,
+        uint64_t target_kib)
 {
-    struct batch *batch = NULL;
-    struct xen_domain *domain;
+    uint64_t raw = raw_kib(domain, target_kib);
+    enum err error;
 
-    for (size_t i = 0; i < count; i++) {
-        domain = xen_cache_find(writer->cache, settings[i].domid);
-        if (!domain)
-            continue;
-        if (settings[i].grows &&
-            !set_limit(writer, domain, settings[i].limit_kib))
-            continue; /* never a target above the limit */
-        if (!add_target(writer, &batch, domain, settings[i].target_kib))
-            complain(domain, "its target", ERR_NO_MEMORY);
-    }
-    if (batch)
-        batch_send(batch);
+    if (!domain->hvm || raw == domain->pod_kib)
+        return true;
+    error = xen_hypervisor_set_pod(writer->hypervisor, domain->domid, raw);
+    if (!error)
+        domain->pod_kib = raw;
+    else if (error != ERR_UNKNOWN_DOMAIN)
+        complain(domain, "its populate-on-demand target", error);
+    return !error;
+}
+
+static uint64_t
+target_now(const struct xen_domain *domain)
+{
+    const struct xen_value *value = &domain->values[XEN_KEY_TARGET];
+
+    if (domain->writes)
+        return domain->written_kib;
+    return value->state == XEN_VALUE_GOOD ? (uint64_t)value->number : 0;
+}
+
+/* What has to be there before the guest sees its new target: never a target
+ * above the limit, and none that a guest with holes would die of. */
+static bool
+make_way(struct xen_writer *writer, struct xen_domain *domain,
+         const struct setting *setting)
+{
+    if (setting->grows && !set_limit(writer, domain, setting->limit_kib))
+        return false;
+    return setting->target_kib <= target_now(domain) ||
+           set_pod(writer, domain, setting->target_kib);
+}
+
+static void
+note_wishes(struct xen_domain *domain, const struct setting *setting)
+{
+    domain->written_mark = setting->mark == MARK_AS_IT_IS
+                               ? xen_cache_is_marked(domain)
+                               : setting->mark == MARK_UNCOOPERATIVE;
+    domain->written_kib = setting->target_kib;
+}
+
+/* All but what comes after its target. */
+static void
+write_target(struct xen_writer *writer, const struct setting *setting,
+             struct batch **batch)
+{
+    struct xen_domain *domain = xen_cache_find(writer->cache, setting->domid);
+
+    if (!domain || !make_way(writer, domain, setting))
+        return;
+    note_wishes(domain, setting);
+    if (!add_domain(writer, batch, domain))
+        complain(domain, "its target", ERR_NO_MEMORY);
 }
 
 void
 xen_writer_apply(struct xen_writer *writer, const struct setting *settings,
                  size_t count)
 {
+    struct batch *batch = NULL;
     struct xen_domain *domain;
 
     if (!xsc_is_up(writer->xsc))
         return;
-    write_targets(writer, settings, count);
+    for (size_t i = 0; i < count; i++)
+        write_target(writer, &settings[i], &batch);
+    if (batch)
+        batch_send(batch);
     /* The targets are on their way.  A limit that comes a little earlier does
      * no harm: who is above it can only shrink. */
     for (size_t i = 0; i < count; i++) {
         domain = xen_cache_find(writer->cache, settings[i].domid);
-        if (domain && !settings[i].grows)
-            set_limit(writer, domain, settings[i].limit_kib);
+        if (!domain || settings[i].grows)
+            continue;
+        set_pod(writer, domain, settings[i].target_kib);
+        set_limit(writer, domain, settings[i].limit_kib);
     }
 }
