@@ -1,0 +1,181 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# squeezesim as a program: its options, its output, its exit status; and the
+# scenarios of the tree, which all have to come true.
+# Runs where it was built; srcdir is where the sources are.
+set -u
+
+src=${srcdir:-.}
+sim=${SQUEEZESIM:-./squeezesim}
+dir=$(mktemp -d) || exit 99
+trap 'rm -rf "$dir"' EXIT
+failed=0
+
+fail() {
+    echo "FAILED: $*"
+    sed 's/^/    /' "$dir/out" "$dir/err"
+    failed=$((failed + 1))
+}
+
+# exits STATUS ARGUMENT...
+exits() {
+    want=$1
+    shift
+    "$sim" "$@" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got" = "$want" ] || fail "squeezesim $*: exit $got, not $want"
+}
+
+prints() { grep -qF -- "$1" "$dir/out" || fail "not printed: $1"; }
+says() { grep -qF -- "$1" "$dir/err" || fail "not said: $1"; }
+silent() { [ ! -s "$dir/out" ] || fail "something was printed"; }
+
+cat >"$dir/good.one.ini" <<'END'
+[host]
+memory = 4168M
+[domain 1]
+name = a "b"
+count = 2
+rate = 1000M
+dynamic-min = 1G
+dynamic-max = 2G
+[event 1]
+at = 1
+action = reserve
+min = 1000M
+expect = granted
+END
+
+### the scenarios of the tree
+for file in "$src"/tests/scenarios/*.scenario "$src"/squeezed/*.scenario; do
+    for seed in 0 1 2; do
+        exits 0 --seed $seed "$file"
+    done
+done
+
+### the table
+exits 0 "$dir/good.one.ini"
+prints 'good.one: policy proportional, seed 0'
+prints 'granted'
+exits 0 --verbose "$dir/good.one.ini"
+says 'event 1: 1 x reserve 1000.0 MiB'
+
+### JSON: one line each
+exits 0 --json "$dir/good.one.ini" "$dir/good.one.ini"
+[ "$(wc -l <"$dir/out")" = 2 ] || fail "--json: not one line each"
+prints '{"scenario": "good.one", "policy": "proportional", "seed": 0, "simulated_s": '
+prints '"requests": [{"event": 1, "client": "sim", "min_kib": 1024000, "max_kib": 1024000, "submitted_s": 1.0, "answered_s": 1.5'
+prints '"outcome": "granted", "amount_kib": 1024000, "error": null, "needed_kib": null, "free_kib": null, "domids": [], "limit_s": 0.5}]'
+prints '"host": {"total_kib": 4268032, "free_kib": '
+prints '"reserved_kib": 1024000, "min_headroom_kib": '
+prints '{"domid": 1, "name": "a \"b\"", "state": "ok", "dynamic_min_kib": 1048576, "target_kib": 1585152, "actual_kib": 1585152, "limit_kib": 1585152, "dynamic_max_kib": 2097152}'
+prints '"violations": []}'
+mv "$dir/out" "$dir/before"
+exits 0 --json "$dir/good.one.ini" "$dir/good.one.ini"
+cmp -s "$dir/before" "$dir/out" || fail "the second time it is not the same"
+exits 0 --json --timing "$dir/good.one.ini"
+prints '"cpu_s": '
+
+### options
+exits 0 --json --set 'event 1.min=1M' --set host.reserve=64M "$dir/good.one.ini"
+prints '"min_kib": 1024,'
+exits 0 --json --until 250ms "$dir/good.one.ini" --set 'event 1.expect=refused' \
+    --set 'event 1.at=0' --set 'event 1.min=9G'
+prints '"simulated_s": 0.25,'
+prints '"error": "cannot-free", "needed_kib": 9437184, "free_kib": 2097152'
+prints '"limit_s": null'
+exits 0 --policy proportional --seed 7 "$dir/good.one.ini"
+prints 'seed 7'
+
+### an expectation that doesn't come true
+exits 1 --set 'event 1.expect=refused' "$dir/good.one.ini"
+says 'good.one: event 1: granted, expected refused'
+exits 1 --set expect.max-dip=1 "$dir/good.one.ini" "$dir/good.one.ini"
+says 'max-dip'
+
+### bad files and options: nothing is run
+printf '[host]\nmemory = 1G\nswap = 2G\n' >"$dir/bad"
+exits 2 "$dir/good.one.ini" "$dir/bad"
+says "$dir/bad:3: unknown key \"swap\""
+silent
+exits 2 "$dir/nowhere"
+says "$dir/nowhere: No such file or directory"
+exits 2
+says 'no SCENARIO'
+exits 2 --seed x "$dir/good.one.ini"
+silent
+exits 2 --until soon "$dir/good.one.ini"
+exits 2 --policy fair "$dir/good.one.ini"
+exits 2 --plot out.jpg "$dir/good.one.ini"
+exits 2 --frobnicate "$dir/good.one.ini"
+exits 2 --set nonsense "$dir/good.one.ini"
+exits 2 --set 'domain 9.rate=1M' "$dir/good.one.ini"
+silent
+exits 2 --trace "$dir/no/folder" "$dir/good.one.ini"
+exits 0 --help
+prints '--from-status FILE'
+exits 0 --version
+
+### the manual has the options of the program, and no others
+"$sim" --help | grep -oE -e '--[a-z][a-z-]+' | sort -u >"$dir/options"
+sed -n 's/^\.It Fl -\([a-z-]*\).*/--\1/p' "$src/man/squeezesim.1" |
+    sort -u >"$dir/manual"
+cmp -s "$dir/options" "$dir/manual" || fail "the manual's options"
+if command -v mandoc >/dev/null; then
+    mandoc -Tlint -Wwarning "$src/man/squeezesim.1" || fail "mandoc complains"
+fi
+
+### the trace
+exits 0 --trace "$dir/trace" "$dir/good.one.ini"
+[ "$(head -n 1 "$dir/trace")" = \
+    "t_s,free_kib,domid,actual_kib,target_kib,limit_kib" ] ||
+    fail "the trace's titles"
+head -n 2 "$dir/trace" | grep -q '^0\.000000,73728,1,2097152,2097152,2097152$' ||
+    fail "the trace's beginning: $(head -n 2 "$dir/trace")"
+awk -F, 'NF != 6 || (NR > 2 && $1 + 0 < before) { exit 1 } { before = $1 }' \
+    "$dir/trace" || fail "the trace's lines"
+tail -n 1 "$dir/trace" | grep -q ',1585152,1585152,1585152$' ||
+    fail "the trace's end: $(tail -n 1 "$dir/trace")"
+
+### a picture
+if command -v gnuplot >/dev/null; then
+    exits 0 --plot "$dir/it's.svg" "$dir/good.one.ini"
+    grep -q '<svg' "$dir/it's.svg" || fail "no picture"
+else
+    exits 2 --plot "$dir/x.svg" "$dir/good.one.ini"
+    says 'gnuplot is not installed'
+fi
+
+### a scenario of a host as it is
+cat >"$dir/status" <<'END'
+{"version": "0.1", "platform": "xen", "policy": "proportional",
+ "host": {"total_kib": 9437184, "free_kib": 73728, "scrub_kib": 4,
+          "host_reserve_kib": 73728, "cushion_kib": 0, "xen_kib": 8},
+ "domains": [
+  {"domid": 0, "name": "Domain-0", "type": "pv", "state": "unmanaged",
+   "static_min_kib": 0, "dynamic_min_kib": 0, "target_kib": 1048576,
+   "dynamic_max_kib": 0, "static_max_kib": 0, "actual_kib": 1048576,
+   "limit_kib": 1048576, "rate_kib_s": null, "used_kib": null, "shares": 1000},
+  {"domid": 7, "uuid": "6c929173-8094-87e1-b521-7b525e399cea",
+   "name": "a;b\n[host]", "type": "pvh", "state": "stuck",
+   "static_min_kib": 0, "dynamic_min_kib": 1048576, "target_kib": 2097152,
+   "dynamic_max_kib": 4194304, "static_max_kib": 4194304,
+   "actual_kib": 2097150, "limit_kib": 2097152, "rate_kib_s": 51200,
+   "used_kib": null, "shares": 500}]}
+END
+exits 0 --from-status "$dir/status"
+prints 'name = a_b__host_'
+prints 'guest = stuck'
+prints 'rate = 51200'
+prints 'memory = 3219460'
+cp "$dir/out" "$dir/host.scenario"
+exits 0 --json "$dir/host.scenario"
+prints '"domid": 7'
+exits 0 --from-status - <"$dir/status"
+exits 2 --from-status "$dir/good.one.ini"
+echo '{}' >"$dir/status"
+exits 2 --from-status "$dir/status"
+says 'not what squeezectl status --json prints'
+
+[ "$failed" = 0 ] && echo "all fine" || echo "$failed failed"
+[ "$failed" = 0 ]
