@@ -11,6 +11,7 @@
 #include "squeezed/server.h"
 #include "squeezed/simulation.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -317,7 +318,12 @@ start_xen(struct daemon *daemon)
     const struct xen_options options = {
         .xenstore = *xenstore == '\0' ? NULL : xenstore,
         .balloon = rules[daemon->config.balloon],
+        .manage_zero = daemon->config.manage_domain_zero,
+        .zero_min_kib = daemon->config.domain_zero_min_kib,
+        .zero_max_kib = daemon->config.domain_zero_max_kib,
     };
+
+    static_assert(CONFIG_AUTO_KIB == XEN_ZERO_AUTO, "both say auto");
 
     daemon->platform = xen_platform_new(loop_base(daemon->loop), &options);
     return daemon->platform != NULL;
