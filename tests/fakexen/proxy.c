@@ -183,16 +183,23 @@ send_garbage(struct pair *pair, const struct xsd_sockmsg *request)
     }
 }
 
+/* Whoever sent this. */
 static void
-kill_victim(void)
+kill_client(const struct pair *pair)
 {
-    kill(plan->victim, SIGKILL);
+    struct ucred peer = { .pid = -1 };
+    socklen_t length = sizeof(peer);
+
+    getsockopt(pair->client, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+    if (peer.pid <= 0)
+        die("whom to kill");
+    kill(peer.pid, SIGKILL);
     /* Not before it is dead: it would see the connection closed. */
-    while (kill(plan->victim, 0) == 0) {
+    while (kill(peer.pid, 0) == 0) {
         char path[40], state = 0;
         FILE *file;
 
-        snprintf(path, sizeof(path), "/proc/%d/stat", (int)plan->victim);
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)peer.pid);
         file = fopen(path, "r");
         if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
             state = 0;
@@ -232,7 +239,7 @@ break_before(struct pair *pair, const struct message *request)
 {
     switch (plan->fault) {
     case PROXY_KILL_BEFORE:
-        kill_victim();
+        kill_client(pair);
         cut(pair);
         return true;
     case PROXY_CUT_BEFORE:
@@ -291,7 +298,7 @@ take_answer(struct pair *pair)
               message.header.req_id == pair->id;
     if (answers && pair->faulty) {
         if (plan->fault == PROXY_KILL_AFTER)
-            kill_victim();
+            kill_client(pair);
         cut(pair);
         return;
     }

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 enum proxy_fault {
-    PROXY_KILL_BEFORE, /* the victim is killed; xenstored never sees it */
+    PROXY_KILL_BEFORE, /* the client is killed; xenstored never sees it */
     PROXY_KILL_AFTER,  /* the same once it was carried out */
     PROXY_CUT_BEFORE,  /* the connection is closed; xenstored never sees it */
     PROXY_CUT_AFTER,   /* the same once it was carried out */
@@ -38,7 +38,6 @@ enum proxy_garbage {
 
 /* Shared with the process. */
 struct proxy_plan {
-    pid_t victim;
     uint64_t requests; /* so many came */
     uint64_t at;       /* the request of this number has the fault; 0: none */
     enum proxy_fault fault;
