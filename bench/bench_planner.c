@@ -41,7 +41,6 @@ set_up(struct bench *b, size_t n)
     *b = (struct bench){ .now_us = US_PER_S };
     b->facts = need(n, sizeof *b->facts);
     p->host.domains = need(n, sizeof *p->host.domains);
-    p->host.spare = need(n, sizeof *p->host.spare);
     p->host.capacity = n;
     p->members = need(n + 1, sizeof *p->members);
     p->member_of = need(n + 1, sizeof *p->member_of);
@@ -80,7 +79,6 @@ tear_down(struct bench *b)
 {
     free(b->facts);
     free(b->planner.host.domains);
-    free(b->planner.host.spare);
     free(b->planner.members);
     free(b->planner.member_of);
     free(b->plan.settings);
@@ -166,7 +164,7 @@ main(void)
         us[MOVING] = measure(&b, MOVING, 100000 / n + 10);
         printf("%8zu %12.1f %12.1f %12.1f %12zu\n", n, us[AT_REST], us[SQUEEZE],
                us[MOVING],
-               2 * sizeof(struct domain) + sizeof(struct share_member) +
+               sizeof(struct domain) + sizeof(struct share_member) +
                    sizeof(uint32_t) + sizeof(struct setting) +
                    sizeof(uint32_t));
         tear_down(&b);

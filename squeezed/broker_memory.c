@@ -29,7 +29,6 @@ broker_make_room(struct broker *b, size_t count)
     while (capacity < count)
         capacity *= 2;
     if (!enlarge(&p->host.domains, capacity, sizeof *p->host.domains) ||
-        !enlarge(&p->host.spare, capacity, sizeof *p->host.spare) ||
         !enlarge(&p->members, capacity + 1, sizeof *p->members) ||
         !enlarge(&p->member_of, capacity + 1, sizeof *p->member_of) ||
         !enlarge(&b->plan.settings, capacity, sizeof *b->plan.settings) ||
@@ -43,7 +42,6 @@ void
 broker_free_room(struct broker *b)
 {
     free(b->planner.host.domains);
-    free(b->planner.host.spare);
     free(b->planner.members);
     free(b->planner.member_of);
     free(b->plan.settings);

@@ -22,7 +22,6 @@ toy_init(struct toy_host *toy, uint64_t free_kib)
         .interval_us = 10 * US_PER_S,
     };
     p->host.domains = toy->domains;
-    p->host.spare = toy->spare;
     p->host.capacity = TOY_DOMAINS;
     p->members = toy->members;
     p->member_of = toy->member_of;

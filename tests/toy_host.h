@@ -31,7 +31,7 @@ struct toy_host {
     unsigned answers;
     bool host_took; /* memory went behind our back: no theft */
     /* the planner's memory */
-    struct domain domains[TOY_DOMAINS], spare[TOY_DOMAINS];
+    struct domain domains[TOY_DOMAINS];
     struct share_member members[TOY_DOMAINS + 1];
     uint32_t member_of[TOY_DOMAINS + 1];
     struct setting settings[TOY_DOMAINS];

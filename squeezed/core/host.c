@@ -39,26 +39,40 @@ same_domains(const struct host *host, const struct snapshot *snapshot)
     return true;
 }
 
-/* Both lists have ascending domids: one walk over both keeps what is known of
- * those that stayed. */
+/* Keeps those of our domains that are still there, in order, at the front. */
+static size_t
+keep_survivors(struct host *host, const struct snapshot *snapshot)
+{
+    size_t kept = 0, at = 0;
+
+    for (size_t i = 0; i < host->count; i++) {
+        const struct domain_facts *f = &host->domains[i].facts;
+
+        while (at < snapshot->count && snapshot->domains[at].domid < f->domid)
+            at++;
+        if (at < snapshot->count && same_domain(&snapshot->domains[at], f))
+            host->domains[kept++] = host->domains[i];
+    }
+    return kept;
+}
+
+/* Both lists have ascending domids, and the survivors are part of the new
+ * one: from the end on each moves back to its place, and the new ones fill
+ * the gaps. */
 static void
 merge_domains(struct host *host, const struct snapshot *snapshot)
 {
-    struct domain *merged = host->spare;
-    size_t old = 0;
+    size_t kept = keep_survivors(host, snapshot);
 
-    for (size_t i = 0; i < snapshot->count; i++) {
-        const struct domain_facts *f = &snapshot->domains[i];
+    for (size_t i = snapshot->count; i-- > 0;) {
+        struct domain *d = &host->domains[i];
 
-        while (old < host->count && host->domains[old].facts.domid < f->domid)
-            old++;
-        if (old < host->count && same_domain(&host->domains[old].facts, f))
-            merged[i] = host->domains[old];
+        if (kept > 0 &&
+            same_domain(&host->domains[kept - 1].facts, &snapshot->domains[i]))
+            *d = host->domains[--kept];
         else
-            merged[i] = (struct domain){ 0 };
+            *d = (struct domain){ 0 };
     }
-    host->spare = host->domains;
-    host->domains = merged;
     host->count = snapshot->count;
 }
 
@@ -82,10 +96,6 @@ derive(struct domain *d)
                                  DOMAIN_BUILDING;
 
     d->held_kib = max_u64(f->actual_kib, f->limit_kib);
-    d->committed_kib = allowed_kib(f);
-    if (!(f->flags & DOMAIN_DYING))
-        d->committed_kib =
-            max_u64(d->committed_kib, sub_or_0(d->promise_kib, f->paging_kib));
     d->lower_kib = page_up(max_u64(f->static_min_kib, f->dynamic_min_kib));
     d->upper_kib =
         max_u64(page_down(min_u64(f->dynamic_max_kib, f->static_max_kib)),
@@ -95,11 +105,22 @@ derive(struct domain *d)
         d->touchable && ((f->flags & DOMAIN_BALLOON) || d->probe.proven);
 }
 
-void
-host_set_promises(struct host *host, const struct ledger *ledger)
+/* What depends on the promise, which comes out of the ledger. */
+static void
+commit_promise(struct domain *d, uint64_t promise_kib)
 {
-    for (size_t i = 0; i < host->count; i++)
-        host->domains[i].promise_kib = 0;
+    const struct domain_facts *f = &d->facts;
+
+    d->promise_kib = promise_kib;
+    d->committed_kib = allowed_kib(f);
+    if (!(f->flags & DOMAIN_DYING))
+        d->committed_kib =
+            max_u64(d->committed_kib, sub_or_0(promise_kib, f->paging_kib));
+}
+
+static void
+add_promises(struct host *host, const struct ledger *ledger)
+{
     for (size_t i = 0; i < ledger->count; i++) {
         const struct ledger_entry *e = &ledger->entries[i];
         struct domain *d;
@@ -108,10 +129,16 @@ host_set_promises(struct host *host, const struct ledger *ledger)
             continue;
         d = host_find(host, e->domid);
         if (d)
-            d->promise_kib += e->amount_kib;
+            commit_promise(d, d->promise_kib + e->amount_kib);
     }
+}
+
+void
+host_set_promises(struct host *host, const struct ledger *ledger)
+{
     for (size_t i = 0; i < host->count; i++)
-        derive(&host->domains[i]);
+        commit_promise(&host->domains[i], 0);
+    add_promises(host, ledger);
 }
 
 void
@@ -124,9 +151,14 @@ host_look(struct host *host, const struct snapshot *snapshot,
     host->total_kib = snapshot->total_kib;
     host->free_kib = snapshot->free_kib;
     host->scrub_kib = snapshot->scrub_kib;
-    for (size_t i = 0; i < host->count; i++)
-        host->domains[i].facts = snapshot->domains[i];
-    host_set_promises(host, ledger);
+    for (size_t i = 0; i < host->count; i++) {
+        struct domain *d = &host->domains[i];
+
+        d->facts = snapshot->domains[i];
+        derive(d);
+        commit_promise(d, 0);
+    }
+    add_promises(host, ledger);
 }
 
 struct domain *

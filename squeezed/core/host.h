@@ -96,7 +96,6 @@ struct host_sums {
 
 struct host {
     struct domain *domains; /* ascending domids; the caller's memory */
-    struct domain *spare;   /* of the same size */
     size_t count;
     size_t capacity;
     uint64_t total_kib;

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "squeezed/core/shares.h"
+
+#include "squeezed/core/judge.h"
+
+static struct share_member
+share_of_domain(const struct domain *d, int64_t now_us)
+{
+    struct share_member m = {
+        .min_pages = d->lower_kib / KIB_PER_PAGE,
+        .max_pages = d->upper_kib / KIB_PER_PAGE,
+    };
+
+    m.lower_pages = m.min_pages;
+    m.upper_pages = m.max_pages;
+    /* A stuck guest is set to what it holds. */
+    if (judge_is_stuck(d, now_us) && d->held_kib > d->lower_kib)
+        m.lower_pages = m.upper_pages =
+            min_u64(d->held_kib, d->upper_kib) / KIB_PER_PAGE;
+    return m;
+}
+
+/* One member per movable domain; returns how many. */
+static size_t
+gather_members(struct planner *p, int64_t now_us)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->host.count; i++)
+        if (p->host.domains[i].movable) {
+            p->member_of[n] = (uint32_t)i;
+            p->members[n++] = share_of_domain(&p->host.domains[i], now_us);
+        }
+    return n;
+}
+
+/* What the movable domains may hold in all once `want` is kept free. */
+static uint64_t
+budget_pages(const struct tally *t, uint64_t want_kib)
+{
+    int64_t kib = (int64_t)t->held_kib - (int64_t)t->slack_kib +
+                  t->headroom_kib - (int64_t)want_kib;
+
+    return or_0(kib) / KIB_PER_PAGE;
+}
+
+void
+shares_set(struct planner *p, const struct tally *t, uint64_t want_kib,
+           int64_t now_us)
+{
+    size_t n = gather_members(p, now_us);
+
+    policy_share(p->settings.policy, p->members, n, budget_pages(t, want_kib));
+    for (size_t i = 0; i < n; i++)
+        p->host.domains[p->member_of[i]].share_kib =
+            p->members[i].share_pages * KIB_PER_PAGE;
+}
+
+uint64_t
+shares_of_range(struct planner *p, const struct tally *t, uint64_t min_kib,
+                uint64_t max_kib, uint64_t fixed_kib, int64_t now_us)
+{
+    size_t n = gather_members(p, now_us);
+
+    p->members[n] = (struct share_member){
+        .min_pages = min_kib / KIB_PER_PAGE,
+        .max_pages = max_kib / KIB_PER_PAGE,
+        .lower_pages = min_kib / KIB_PER_PAGE,
+        .upper_pages = max_kib / KIB_PER_PAGE,
+    };
+    policy_share(p->settings.policy, p->members, n + 1,
+                 budget_pages(t, fixed_kib));
+    return p->members[n].share_pages * KIB_PER_PAGE;
+}
+
+void
+shares_set_around_laggards(struct planner *p, const struct tally *t,
+                           uint64_t want_kib, int64_t now_us)
+{
+    size_t n = gather_members(p, now_us);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct domain *d = &p->host.domains[p->member_of[i]];
+        struct share_member *m = &p->members[i];
+        uint64_t reach = d->judgement.reach_kib / KIB_PER_PAGE;
+
+        if (d->judgement.lagging)
+            m->lower_pages =
+                min_u64(max_u64(reach, m->lower_pages), m->upper_pages);
+    }
+    policy_share(p->settings.policy, p->members, n, budget_pages(t, want_kib));
+    for (size_t i = 0; i < n; i++) {
+        struct domain *d = &p->host.domains[p->member_of[i]];
+        uint64_t share = p->members[i].share_pages * KIB_PER_PAGE;
+
+        if (!d->judgement.lagging || share < d->share_kib)
+            d->share_kib = share;
+    }
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "squeezed/core/targets.h"
+
+#include "squeezed/core/judge.h"
+#include "squeezed/core/probe.h"
+
+enum {
+    /* A long way up takes about this many writes. */
+    GROW_STEPS = 10,
+    GROW_STEP_KIB = KIB_PER_MIB
+};
+
+/* All that decides whether and how anybody grows, summed up in one walk. */
+struct demand {
+    uint64_t gap_kib;    /* what the acceptors lack of their shares */
+    uint64_t coming_kib; /* what the donors are asked for anew */
+    bool works;          /* some donor is at it */
+};
+
+/* The target that costs no headroom: down to the share at once; up to what
+ * the domain holds anyway. */
+static uint64_t
+costless_target(const struct domain *d)
+{
+    if (d->share_kib <= d->held_kib)
+        return d->share_kib;
+    /* Below its minimum it takes one write, once there is enough; and what a
+     * guest rests above its target is not worth one. */
+    if (d->held_kib < d->lower_kib || d->judgement.slack_kib > 0)
+        return d->facts.target_kib;
+    return d->held_kib;
+}
+
+static uint64_t
+gap_kib(const struct domain *d)
+{
+    return d->movable ? sub_or_0(d->share_kib, d->held_kib) : 0;
+}
+
+/* The next step up that is worth a write; a domain below its minimum gets
+ * there in one. */
+static uint64_t
+grow_step(struct domain *d)
+{
+    uint64_t gap = gap_kib(d);
+
+    if (d->grow_step_kib == 0)
+        d->grow_step_kib = page_up(max_u64(gap / GROW_STEPS, GROW_STEP_KIB));
+    return min_u64(
+        gap, max_u64(d->grow_step_kib, sub_or_0(d->lower_kib, d->held_kib)));
+}
+
+/* One after the other takes a step, as long as there is room; who had no turn
+ * is the first next time. */
+static void
+grow_in_turn(struct planner *p, uint64_t room_kib)
+{
+    size_t n = p->host.count;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t at = (p->grow_cursor + i) % n;
+        struct domain *d = &p->host.domains[at];
+        uint64_t step;
+
+        if (gap_kib(d) == 0)
+            continue;
+        step = grow_step(d);
+        if (step > room_kib) {
+            p->grow_cursor = at;
+            return;
+        }
+        d->next_kib = d->held_kib + step;
+        room_kib -= step;
+    }
+}
+
+static void
+grow_all(struct planner *p)
+{
+    for (size_t i = 0; i < p->host.count; i++)
+        if (gap_kib(&p->host.domains[i]) > 0)
+            p->host.domains[i].next_kib = p->host.domains[i].share_kib;
+}
+
+/* Nothing more will come: what is there goes to whoever is furthest from its
+ * share in the order of domids, in parts of steps if it must be. */
+static void
+grow_with_rest(struct planner *p, uint64_t room_kib)
+{
+    for (size_t i = 0; i < p->host.count && room_kib > 0; i++) {
+        struct domain *d = &p->host.domains[i];
+        uint64_t gift = min_u64(gap_kib(d), room_kib);
+
+        if (gift == 0 || d->held_kib + gift < d->lower_kib)
+            continue;
+        d->next_kib = d->held_kib + gift;
+        room_kib -= gift;
+    }
+}
+
+/* Raises targets out of the headroom that is there at this moment. */
+static void
+grow(struct planner *p, const struct demand *demand, int64_t room_kib)
+{
+    /* A few pages that may not be worth a write are nothing to wait for. */
+    bool more_comes =
+        demand->works || demand->coming_kib >= p->settings.tolerance_kib;
+
+    if (demand->gap_kib == 0 || room_kib <= 0)
+        return;
+    if (demand->gap_kib <= (uint64_t)room_kib)
+        grow_all(p);
+    else if (more_comes)
+        grow_in_turn(p, page_down((uint64_t)room_kib));
+    else
+        grow_with_rest(p, page_down((uint64_t)room_kib));
+}
+
+/* What a domain will hold once it has followed the target it has. */
+static uint64_t
+expected_kib(const struct domain *d, int64_t now_us)
+{
+    const struct judgement *j = &d->judgement;
+    uint64_t rest;
+
+    if (judge_is_stuck(d, now_us))
+        return d->held_kib;
+    rest = max_u64(d->facts.limit_kib, d->facts.target_kib + j->slack_kib);
+    if (j->lagging)
+        rest = max_u64(rest, j->reach_kib);
+    return min_u64(rest, d->held_kib);
+}
+
+static uint64_t
+distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+/* How far this domain's target or limit are from what they should be. */
+static uint64_t
+deviation_kib(const struct domain *d)
+{
+    return max_u64(distance(d->next_kib, d->facts.target_kib),
+                   distance(d->next_kib, d->facts.limit_kib));
+}
+
+/* The domain's setting of this pass; a new one with what it has. */
+static struct setting *
+setting_of(struct plan *plan, const struct domain *d)
+{
+    struct setting *s = plan->settings;
+    struct setting *end = s + plan->setting_count;
+
+    while (s < end && s->domid != d->facts.domid)
+        s++;
+    if (s == end) {
+        plan->setting_count++;
+        *s = (struct setting){
+            .domid = d->facts.domid,
+            .target_kib = d->facts.target_kib,
+            .limit_kib = d->facts.limit_kib,
+        };
+    }
+    return s;
+}
+
+static void
+emit(struct domain *d, struct plan *plan, int64_t now_us)
+{
+    plan->settings[plan->setting_count++] = (struct setting){
+        .domid = d->facts.domid,
+        .target_kib = d->next_kib,
+        .limit_kib = d->next_kib,
+        .grows = d->next_kib > d->facts.limit_kib,
+    };
+    if (d->next_kib < d->facts.actual_kib && d->next_kib < d->facts.target_kib)
+        judge_ask(d, d->next_kib, now_us);
+    else if (d->next_kib > d->facts.actual_kib)
+        judge_raise(d, now_us);
+}
+
+/* What costs nothing, for every domain. */
+static void
+set_costless(struct planner *p, struct demand *ret)
+{
+    struct demand demand = { 0 };
+
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+
+        if (!d->movable)
+            continue;
+        d->next_kib = costless_target(d);
+        if (gap_kib(d) == 0)
+            d->grow_step_kib = 0;
+        demand.gap_kib += gap_kib(d);
+        demand.coming_kib += sub_or_0(
+            min_u64(d->facts.target_kib, d->facts.actual_kib), d->next_kib);
+        demand.works |= d->judgement.working;
+    }
+    *ret = demand;
+}
+
+/* Small deviations are not worth a write, unless the targets as they are will
+ * not free what is wanted. */
+static bool
+worth_writing(const struct planner *p, const struct tally *t,
+              uint64_t unmet_kib, int64_t now_us)
+{
+    int64_t coming = t->headroom_kib;
+    uint64_t deviation = 0;
+
+    if (unmet_kib > 0)
+        coming += (int64_t)p->settings.cushion_kib;
+    for (size_t i = 0; i < p->host.count; i++) {
+        const struct domain *d = &p->host.domains[i];
+
+        if (!d->movable)
+            continue;
+        deviation += deviation_kib(d);
+        coming += (int64_t)(d->held_kib - expected_kib(d, now_us));
+    }
+    return deviation >= p->settings.tolerance_kib ||
+           coming < (int64_t)unmet_kib;
+}
+
+void
+targets_set(struct planner *p, const struct tally *t, struct plan *plan,
+            int64_t now_us)
+{
+    struct demand demand;
+
+    set_costless(p, &demand);
+    grow(p, &demand, t->headroom_kib - (int64_t)plan->unmet_kib);
+    if (!worth_writing(p, t, plan->unmet_kib, now_us))
+        return;
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+
+        if (d->movable && deviation_kib(d) > 0)
+            emit(d, plan, now_us);
+    }
+}
+
+/* A changed target wakes a driver that has gone to sleep.  A page less is
+ * enough, and frees no less than was asked for. */
+static void
+poke(struct domain *d, struct plan *plan, int64_t now_us)
+{
+    uint64_t target = d->facts.target_kib;
+
+    /* Its new target, if it just got one, wakes it anyway. */
+    if (d->next_kib == target && target >= d->lower_kib + KIB_PER_PAGE &&
+        judge_poke(d, now_us))
+        setting_of(plan, d)->target_kib = target - KIB_PER_PAGE;
+}
+
+/* Marks go along with the target as it is, or as it is set now. */
+static void
+mark(const struct domain *d, struct plan *plan, int64_t now_us)
+{
+    bool marked = d->facts.flags & DOMAIN_MARKED;
+    bool uncooperative = judge_is_uncooperative(d, now_us);
+
+    if (marked != uncooperative)
+        setting_of(plan, d)->mark =
+            uncooperative ? MARK_UNCOOPERATIVE : MARK_COOPERATIVE;
+}
+
+void
+targets_tend(struct planner *p, struct plan *plan, int64_t now_us)
+{
+    bool eager = p->queue.count > 0;
+    uint64_t target_kib;
+
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+
+        if (d->movable) {
+            poke(d, plan, now_us);
+            mark(d, plan, now_us);
+        } else if (probe_look(d, eager, now_us, &target_kib)) {
+            setting_of(plan, d)->target_kib = target_kib;
+        }
+    }
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From shares to settings: who shrinks now, who grows out of the headroom of
+ * this moment, and what else is written to a guest (pokes, marks, probes).
+ * Inside core only. */
+#ifndef CORE_TARGETS_H
+#define CORE_TARGETS_H
+
+#include "squeezed/core/tally.h"
+
+/* Adds the settings to plan; after the shares were set.  plan->unmet_kib is
+ * what requests still want. */
+void
+targets_set(struct planner *planner, const struct tally *tally,
+            struct plan *plan, int64_t now_us);
+
+/* Wakes sleeping drivers, marks the uncooperative, probes the unproven; after
+ * targets_set(). */
+void
+targets_tend(struct planner *planner, struct plan *plan, int64_t now_us);
+
+#endif
