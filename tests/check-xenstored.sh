@@ -4,8 +4,8 @@
 #
 #   check-xenstored.sh SOURCES BUILD PROGRAM...
 #
-# check_xsc_real and check_xen_platform run with both xenstoreds, all other
-# programs (relative to BUILD) without arguments.  A program that ends with 77 was skipped, which
+# check_xsc_real and check_xen_* run with both xenstoreds, all other programs
+# (relative to BUILD) without arguments.  A program that ends with 77 was skipped, which
 # counts as failed where SQUEEZED_REQUIRE_XEN is set.
 set -u
 
@@ -49,7 +49,7 @@ for program; do
             run "$program" "$start" $kind
         done
         ;;
-    */check_xen_platform)
+    */check_xen_platform | */check_xen_rules)
         for kind in c ocaml; do
             XENSTORED_KIND=$kind
             export XENSTORED_KIND

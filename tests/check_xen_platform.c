@@ -2,9 +2,7 @@
 /* The platform xen: the real libxenctrl over a fake hypervisor, which is
  * linked into this program, and a real xenstored.  What is in xenstore is
  * written and read by libxenstore, as the second opinion. */
-#include "squeezed/platform/xen.h"
-#include "tests/fakexen/fakehv.h"
-#include "tests/fakexen/store.h"
+#include "tests/fakexen/stage.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -14,183 +12,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <xenctrl.h>
-
-enum { KIB_1G = KIB_PER_GIB, PAGES_1G = KIB_1G / KIB_PER_PAGE };
-/* A change of a key must be seen as soon as this. */
-enum { SOON_MS = 50, LATE_MS = 5000 };
-
-#define FLAGS_PV    XEN_DOMINF_running
-#define FLAGS_HVM   (XEN_DOMINF_running | XEN_DOMINF_hvm_guest)
-#define FLAGS_BUILD (XEN_DOMINF_paused | XEN_DOMINF_hvm_guest)
-
-static struct store store; /* xenstored, its folder, libxenstore */
-static struct fakehv *hv;
-static struct event_base *base;
-static struct platform *platform;
-static unsigned changes; /* how often the hook was called */
-static struct snapshot snapshot;
-
-static int64_t
-now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * US_PER_S + now.tv_nsec / 1000;
-}
-
-static void
-run_ms(int ms)
-{
-    struct timeval wait = { .tv_sec = ms / 1000,
-                            .tv_usec = ms % 1000 * US_PER_MS };
-
-    event_base_loopexit(base, &wait);
-    event_base_dispatch(base);
-}
-
-static bool
-wait_for(bool (*condition)(void), int limit_ms)
-{
-    int64_t end_us = now_us() + (int64_t)limit_ms * US_PER_MS;
-
-    while (!condition()) {
-        if (now_us() > end_us)
-            return false;
-        run_ms(1);
-    }
-    return true;
-}
-
-static void
-on_changed(void *context)
-{
-    (void)context;
-    changes++;
-}
-
-static bool
-is_ready(void)
-{
-    return platform->ops->look(platform, now_us(), &snapshot) == ERR_NONE;
-}
-
-static bool
-was_told(void)
-{
-    return changes > 0;
-}
-
-static const struct domain_facts *
-facts(uint32_t domid)
-{
-    ck_assert_int_eq(platform->ops->look(platform, now_us(), &snapshot), 0);
-    for (size_t i = 0; i < snapshot.count; i++)
-        if (snapshot.domains[i].domid == domid)
-            return &snapshot.domains[i];
-    ck_abort_msg("no domain %u", domid);
-    return NULL;
-}
-
-static bool
-managed(uint32_t domid)
-{
-    return facts(domid)->flags & DOMAIN_MANAGED;
-}
-
-static struct domain_text
-text_of(uint32_t domid)
-{
-    struct domain_text text;
-
-    ck_assert(platform->ops->describe(platform, domid, &text));
-    return text;
-}
-
-static struct platform_health
-health(void)
-{
-    struct platform_health ret;
-
-    platform->ops->health(platform, &ret);
-    return ret;
-}
-
-static void
-write_memory(uint32_t domid, const char *leaf, const char *value)
-{
-    store_write(&store, value, "/local/domain/%u/memory/%s", domid, leaf);
-}
-
-static void
-write_range(uint32_t domid, const char *min, const char *max)
-{
-    write_memory(domid, "dynamic-min", min);
-    write_memory(domid, "dynamic-max", max);
-}
-
-/* A domain of 1 GiB that runs and may hold so. */
-static struct fakehv_domain *
-add(uint32_t domid, uint32_t flags)
-{
-    struct fakehv_domain *domain;
-
-    fakehv_lock(hv);
-    domain = fakehv_add_domain(hv, domid, flags, PAGES_1G, PAGES_1G);
-    domain->cpu_time = flags & XEN_DOMINF_paused ? 0 : 1;
-    domain->handle[0] = (uint8_t)(domid + 1);
-    fakehv_unlock(hv);
-    return domain;
-}
-
-/* The same with a range of 256 MiB to 1 GiB. */
-static struct fakehv_domain *
-add_managed(uint32_t domid, uint32_t flags)
-{
-    write_memory(domid, "static-max", "1048576");
-    write_memory(domid, "target", "1048576");
-    write_range(domid, "262144", "1048576");
-    return add(domid, flags);
-}
-
-static void
-make_platform(enum xen_balloon balloon)
-{
-    const struct xen_options options = { .balloon = balloon,
-                                         .deadline_us = 300 * US_PER_MS };
-
-    platform = xen_platform_new(base, &options);
-    ck_assert_ptr_nonnull(platform);
-    platform->hooks.changed = on_changed;
-}
-
-static void
-start(enum xen_balloon balloon)
-{
-    make_platform(balloon);
-    ck_assert_msg(wait_for(is_ready, LATE_MS), "%s", health().why);
-    changes = 0;
-}
-
-static void
-set_up(void)
-{
-    store_start(&store);
-    hv = fakehv_map(getenv(FAKEHV_ENV));
-    ck_assert_ptr_nonnull(hv);
-    fakehv_add_domain(hv, 0, FLAGS_PV, PAGES_1G, UINT32_MAX)->cpu_time = 1;
-    base = event_base_new();
-}
-
-static void
-tear_down(void)
-{
-    if (platform)
-        platform->ops->free(platform);
-    platform = NULL;
-    event_base_free(base);
-    store_stop(&store);
-}
 
 /* Facts */
 
@@ -514,23 +335,6 @@ START_TEST(a_range_is_set)
 END_TEST
 
 /* Settings */
-
-static void
-apply(uint32_t domid, uint64_t target_kib, uint64_t limit_kib, bool grows)
-{
-    const struct setting setting = { .domid = domid,
-                                     .target_kib = target_kib,
-                                     .limit_kib = limit_kib,
-                                     .grows = grows };
-
-    platform->ops->apply(platform, &setting, 1);
-}
-
-static const char *
-target_in_store(uint32_t domid, const char *leaf)
-{
-    return store_read(&store, "/local/domain/%u/memory/%s", domid, leaf);
-}
 
 static bool
 one_written(void)
