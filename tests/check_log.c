@@ -11,11 +11,12 @@
 
 static char folder[32], path[64];
 static char got[8192];
+static int stderr_before;
 
-/* Each test runs in a process of its own, so that stderr can be a file. */
 static void
 setup(void)
 {
+    stderr_before = dup(STDERR_FILENO);
     ck_assert_ptr_nonnull(mkdtemp(strcpy(folder, "/tmp/check_log.XXXXXX")));
     snprintf(path, sizeof path, "%s/log", folder);
 }
@@ -23,6 +24,11 @@ setup(void)
 static void
 teardown(void)
 {
+    unsetenv("JOURNAL_STREAM");
+    log_open("stderr");
+    log_set_level(LEVEL_INFO);
+    dup2(stderr_before, STDERR_FILENO);
+    close(stderr_before);
     unlink(path);
     rmdir(folder);
 }

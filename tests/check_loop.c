@@ -25,6 +25,12 @@ struct toy {
 static char order[64];
 static int64_t last_us;
 
+static void
+setup(void)
+{
+    memset(order, 0, sizeof order);
+}
+
 static int64_t
 toy_next(void *context)
 {
@@ -176,6 +182,7 @@ main(void)
     Suite *suite = suite_create("loop");
     TCase *tcase = tcase_create("loop");
 
+    tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, work_runs_at_its_time_in_order);
     tcase_add_test(tcase, a_signal_can_wake_it);
     tcase_add_test(tcase, nothing_runs_after_a_stop);

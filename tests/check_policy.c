@@ -176,8 +176,8 @@ main(void)
     tcase_add_test(tcase, ends_at_the_bounds);
     tcase_add_test(tcase, remainders_go_to_the_largest);
     tcase_add_test(tcase, others_take_what_a_bound_leaves);
-    tcase_add_loop_test(tcase, exact_and_fair, 0, 2000);
-    tcase_add_loop_test(tcase, grows_with_the_budget, 0, 500);
+    tcase_add_loop_test(tcase, exact_and_fair, 0, random_runs(2000));
+    tcase_add_loop_test(tcase, grows_with_the_budget, 0, random_runs(500));
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);

@@ -254,13 +254,12 @@ END_TEST
 int
 main(void)
 {
-    const char *runs = getenv("RUNS");
     Suite *suite = suite_create("promises");
     TCase *tcase = tcase_create("promises");
     SRunner *runner;
     int failed;
 
-    tcase_add_loop_test(tcase, random_hosts, 0, runs ? atoi(runs) : 60);
+    tcase_add_loop_test(tcase, random_hosts, 0, random_runs(60));
     tcase_set_timeout(tcase, 0);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

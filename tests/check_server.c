@@ -1380,6 +1380,7 @@ main(void)
     Suite *suite = suite_create("server");
     TCase *tc = tcase_create("requests");
     TCase *small = tcase_create("limits");
+    TCase *files = tcase_create("files");
     SRunner *runner;
     int failed;
 
@@ -1418,7 +1419,6 @@ main(void)
     tcase_add_test(tc, leaves_without_reading);
     tcase_add_test(tc, closes_with_calls_open);
     tcase_add_test(tc, many_idle_connections);
-    tcase_add_test(tc, no_more_files);
     tcase_add_test(tc, file_mode);
     tcase_add_test(tc, live_socket);
     tcase_add_test(tc, stale_socket);
@@ -1434,6 +1434,11 @@ main(void)
     tcase_add_test(small, all_connections_wait);
     tcase_add_test(small, begun_requests_are_closed_last);
     suite_add_tcase(suite, small);
+    tcase_add_checked_fixture(files, setup, teardown);
+    tcase_set_timeout(files, 30);
+    tcase_set_tags(files, "descriptors"); /* valgrind has some of its own */
+    tcase_add_test(files, no_more_files);
+    suite_add_tcase(suite, files);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);

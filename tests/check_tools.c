@@ -135,8 +135,7 @@ START_TEST(test_table)
 }
 END_TEST
 
-static char folder[] = "/tmp/check_tools.XXXXXX";
-static char path[64];
+static char folder[32], path[64];
 
 /* A socket that takes connections into its backlog and no further. */
 static int
@@ -145,7 +144,7 @@ listen_mutely(int backlog)
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_ptr_nonnull(mkdtemp(strcpy(folder, "/tmp/check_tools.XXXXXX")));
     snprintf(path, sizeof(path), "%s/socket", folder);
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);

@@ -63,4 +63,13 @@ random_seed(const char *test, uint64_t i)
     return r;
 }
 
+/* How many runs: RUNS in the environment, or as many as usual. */
+static inline int
+random_runs(int usual)
+{
+    const char *runs = getenv("RUNS");
+
+    return runs ? (int)strtol(runs, NULL, 10) : usual;
+}
+
 #endif
