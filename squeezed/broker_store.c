@@ -199,6 +199,14 @@ static void
 start_release(struct broker *b, struct ledger_entry *e, broker_reply *reply,
               void *arg);
 
+/* A grant that nobody got.  It counts as long as it may be in the store. */
+static void
+drop(struct broker *b, struct ledger_entry *e)
+{
+    e->unwanted = true;
+    start_release(b, e, NULL, NULL);
+}
+
 static void
 grant_stored(struct pending *w, enum err error)
 {
@@ -208,14 +216,19 @@ grant_stored(struct pending *w, enum err error)
     char size[SIZE_TEXT];
 
     assert(e && e->state == ENTRY_STAGED);
+    ledger_commit(&b->planner.ledger, e);
+    if (error == ERR_NOT_READY) { /* it may have been stored all the same */
+        reply_not_stored(w, error);
+        drop(b, e);
+        return;
+    }
     if (error) {
         ledger_remove(&b->planner.ledger, e);
         reply_not_stored(w, error);
         return;
     }
-    ledger_commit(&b->planner.ledger, e);
     if (!w->reply) { /* the client has gone meanwhile */
-        start_release(b, e, NULL, NULL);
+        drop(b, e);
         return;
     }
     result = (struct result){
@@ -263,7 +276,11 @@ release_stored(struct pending *w, enum err error)
     assert(e && e->state == ENTRY_LEAVING);
     if (error) {
         ledger_stay(&b->planner.ledger, e);
-        reply_not_stored(w, error);
+        /* Our own removals are tried again, and complained of once. */
+        if (w->reply || e->retry_us == 0)
+            reply_not_stored(w, error);
+        if (!w->reply)
+            e->retry_us = b->now_us + RETRY_US;
         return;
     }
     log_info("reservation %s of %s released", e->id, e->client);
@@ -304,7 +321,7 @@ broker_undelivered(struct broker *b, const char *id, int64_t now_us)
 
     b->now_us = max_i64(b->now_us, now_us);
     if (e && e->state == ENTRY_GRANTED)
-        start_release(b, e, NULL, NULL);
+        drop(b, e);
 }
 
 /* ---------------------------------------------------------------- transfer */
@@ -534,6 +551,8 @@ take_stored_entry(struct broker *b, const struct ledger_entry *stored_entry)
     e.created_us = b->now_us;
     e.over = false;
     e.login_seq = 0;
+    e.unwanted = false;
+    e.retry_us = 0;
     e.state = e.transferred ? ENTRY_OWNED : ENTRY_GRANTED;
     if (e.hold_until_wall_ms == 0) {
         e.hold_until_us = TIME_NEVER_US;
@@ -599,8 +618,11 @@ broker_rewrite_ledger(struct broker *b)
 
     for (size_t i = 0; i < ledger->count; i++) {
         struct ledger_entry *e = &ledger->entries[i];
+        /* The store may know more of it than came true. */
         const struct ledger_change changes[] = {
-            { LEDGER_PUT, e, false }, { LEDGER_TRANSFER, e, false }
+            { LEDGER_DELETE, e, false },
+            { LEDGER_PUT, e, false },
+            { LEDGER_TRANSFER, e, false },
         };
         struct pending *w;
 
@@ -610,7 +632,7 @@ broker_rewrite_ledger(struct broker *b)
         w = pending_new(b, PENDING_REWRITE, e->id, NULL, NULL);
         if (w)
             b->platform->ops->persist(b->platform, changes,
-                                      e->transferred ? 2 : 1, stored, w);
+                                      e->transferred ? 3 : 2, stored, w);
     }
 }
 
@@ -629,12 +651,17 @@ awaited_domain(const struct broker *b, const struct ledger_entry *e)
     return NULL;
 }
 
-static bool
-is_due(const struct broker *b, const struct ledger_entry *e)
+/* Why it leaves, for people; NULL if it stays. */
+static const char *
+why_over(const struct broker *b, const struct ledger_entry *e)
 {
-    if (e->state == ENTRY_OWNED)
-        return host_find(&b->planner.host, e->domid) == NULL;
-    return e->state == ENTRY_GRANTED && e->hold_until_us <= b->now_us;
+    if (e->state == ENTRY_OWNED && !host_find(&b->planner.host, e->domid))
+        return "its domain has gone";
+    if (e->state == ENTRY_GRANTED && e->unwanted)
+        return "nobody has got it";
+    if (e->state == ENTRY_GRANTED && e->hold_until_us <= b->now_us)
+        return "its hold has ended";
+    return NULL;
 }
 
 void
@@ -647,7 +674,7 @@ broker_meet_domains(struct broker *b, const struct snapshot *snapshot)
         struct ledger_entry *e = &ledger->entries[i];
         const struct domain *d;
 
-        if (e->state != ENTRY_GRANTED || !e->has_uuid)
+        if (e->state != ENTRY_GRANTED || !e->has_uuid || e->unwanted)
             continue;
         if (!looked)
             host_look(&b->planner.host, snapshot, ledger);
@@ -658,27 +685,35 @@ broker_meet_domains(struct broker *b, const struct snapshot *snapshot)
     }
 }
 
+/* Removes it if it is over.  *next_us: no later than when it may be. */
+static void
+tend_entry(struct broker *b, struct ledger_entry *e, int64_t *next_us)
+{
+    const char *why = why_over(b, e);
+
+    if (!why) {
+        if (e->state == ENTRY_GRANTED)
+            *next_us = min_i64(*next_us, e->hold_until_us);
+        if (e->state == ENTRY_GRANTED && e->has_uuid)
+            *next_us = min_i64(*next_us, b->now_us + AWAITED_LOOK_US);
+        return;
+    }
+    if (e->retry_us > b->now_us) {
+        *next_us = min_i64(*next_us, e->retry_us);
+        return;
+    }
+    if (e->retry_us == 0)
+        log_info("reservation %s of %s: %s", e->id, e->client, why);
+    start_release(b, e, NULL, NULL);
+}
+
 int64_t
 broker_tend_ledger(struct broker *b)
 {
     struct ledger *ledger = &b->planner.ledger;
     int64_t next_us = TIME_NEVER_US;
 
-    for (size_t i = 0; i < ledger->count; i++) {
-        struct ledger_entry *e = &ledger->entries[i];
-
-        if (is_due(b, e)) {
-            log_info("reservation %s of %s: %s", e->id, e->client,
-                     e->state == ENTRY_OWNED ? "its domain has gone"
-                                             : "its hold has ended");
-            start_release(b, e, NULL, NULL);
-            continue;
-        }
-        if (e->state != ENTRY_GRANTED)
-            continue;
-        next_us = min_i64(next_us, e->hold_until_us);
-        if (e->has_uuid)
-            next_us = min_i64(next_us, b->now_us + AWAITED_LOOK_US);
-    }
+    for (size_t i = 0; i < ledger->count; i++)
+        tend_entry(b, &ledger->entries[i], &next_us);
     return next_us;
 }

@@ -2,6 +2,7 @@
 #include "squeezed/platform/xen.h"
 
 #include "common/log.h"
+#include "squeezed/platform/xen_brake.h"
 #include "squeezed/platform/xen_cache.h"
 #include "squeezed/platform/xen_facts.h"
 #include "squeezed/platform/xen_hypervisor.h"
@@ -41,8 +42,10 @@ struct xen_platform {
     struct xen_cache *cache;
     struct xen_writer *writer;
     struct xen_operations operations;
+    struct xen_writes writes;
     struct xen_loads loads;
     struct event *retry;
+    struct xen_brake *brake; /* NULL: none to be had */
     unsigned connections;
     char lost_why[80];
     enum trouble said; /* what was logged last */
@@ -298,7 +301,7 @@ xen_persist(struct platform *platform, const struct ledger_change *changes,
     struct xen_platform *xen = to_xen(platform);
 
     xen_ledger_persist(
-        xen->xsc, xen->hypervisor, changes, count,
+        &xen->writes, xen->xsc, xen->hypervisor, changes, count,
         xen_operation_new(&xen->operations, xen->base, done, arg));
 }
 
@@ -369,11 +372,22 @@ retry_due(evutil_socket_t fd, short events, void *arg)
 }
 
 static void
+brake_pulled(void *context)
+{
+    struct xen_platform *xen = context;
+
+    if (usable(xen))
+        tell(xen);
+}
+
+static void
 connection_up(void *context)
 {
     struct xen_platform *xen = context;
 
     xen->connections++;
+    if (!xen->brake)
+        xen->brake = xen_brake_new(xen->base, brake_pulled, xen);
     xen->zero.written = false;
     xen->lost_why[0] = '\0';
     xsc_watch(xen->xsc, WATCH_INTRODUCE, WATCH_INTRODUCE, NULL, NULL);
@@ -427,10 +441,12 @@ xen_free(struct platform *platform)
     if (xen->xsc)
         xsc_free(xen->xsc);
     xen_operations_free(&xen->operations);
+    xen_writes_free(&xen->writes);
     xen_loads_free(&xen->loads);
     xen_writer_free(xen->writer);
     xen_cache_free(xen->cache);
     xen_hypervisor_free(xen->hypervisor);
+    xen_brake_free(xen->brake);
     if (xen->retry)
         event_free(xen->retry);
     free(xen->facts);
@@ -511,6 +527,7 @@ xen_platform_new(struct event_base *base, const struct xen_options *options)
     xen->view.balloon = options->balloon;
     xen->view.zero_managed = options->manage_zero;
     LIST_INIT(&xen->operations);
+    TAILQ_INIT(&xen->writes);
     LIST_INIT(&xen->loads);
     find_socket(options->xenstore, xen->path, sizeof(xen->path));
     if (!make_parts(xen, options)) {

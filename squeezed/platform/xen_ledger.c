@@ -26,6 +26,20 @@ struct script {
     size_t count;
 };
 
+/* Changes on their way to the store, or waiting for their turn: a transaction
+ * takes longer than a single write, which must not overtake it where both are
+ * about the same entry. */
+struct xen_write {
+    struct xen_writes *list;
+    TAILQ_ENTRY(xen_write) link; /* in the order of the calls */
+    struct xsc *xsc;
+    struct xen_operation *operation;
+    struct script script;
+    char (*ids)[LIMIT_ID_CHARS + 1]; /* of the entries that it changes */
+    size_t count;
+    bool sent;
+};
+
 static struct line *
 add_line(struct script *script, const char *value)
 {
@@ -136,31 +150,128 @@ set_limits(struct xen_hypervisor *hypervisor,
     return error;
 }
 
+static void
+write_free(struct xen_write *write)
+{
+    free(write->script.changes);
+    free(write->script.lines);
+    free(write->ids);
+    free(write);
+}
+
+static bool
+about_the_same(const struct xen_write *a, const struct xen_write *b)
+{
+    for (size_t i = 0; i < a->count; i++)
+        for (size_t k = 0; k < b->count; k++)
+            if (!strcmp(a->ids[i], b->ids[k]))
+                return true;
+    return false;
+}
+
+static bool
+has_to_wait(const struct xen_write *write)
+{
+    const struct xen_write *before;
+
+    TAILQ_FOREACH(before, write->list, link)
+    {
+        if (before == write)
+            break;
+        if (about_the_same(before, write))
+            return true;
+    }
+    return false;
+}
+
+static void
+write_reply(void *arg, enum err error, const char *value, size_t length);
+
+static void
+write_send(struct xen_write *write)
+{
+    write->sent = true;
+    xsc_commit(write->xsc, write->script.changes, write->script.count,
+               write_reply, write);
+}
+
+static void
+write_reply(void *arg, enum err error, const char *value, size_t length)
+{
+    struct xen_write *write = arg, *next;
+    struct xen_operation *operation = write->operation;
+
+    (void)value;
+    (void)length;
+    next = TAILQ_NEXT(write, link);
+    TAILQ_REMOVE(write->list, write, link);
+    for (; next; next = TAILQ_NEXT(next, link))
+        if (!next->sent && !has_to_wait(next))
+            write_send(next);
+    write_free(write);
+    xen_operation_end(operation, error);
+}
+
+/* NULL without memory. */
+static struct xen_write *
+write_new(const struct ledger_change *changes, size_t count)
+{
+    struct xen_write *write = calloc(1, sizeof(*write));
+    size_t room = count * LINES_PER_CHANGE + 1;
+
+    if (!write)
+        return NULL;
+    write->script.lines = calloc(room, sizeof(*write->script.lines));
+    write->script.changes = calloc(room, sizeof(*write->script.changes));
+    write->ids = calloc(count + 1, sizeof(*write->ids));
+    if (!write->script.lines || !write->script.changes || !write->ids) {
+        write_free(write);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || changes[i].entry != changes[i - 1].entry)
+            memcpy(write->ids[write->count++], changes[i].entry->id,
+                   sizeof(*write->ids));
+    write_script(&write->script, changes, count);
+    assert(write->script.count > 0);
+    return write;
+}
+
 void
-xen_ledger_persist(struct xsc *xsc, struct xen_hypervisor *hypervisor,
+xen_ledger_persist(struct xen_writes *list, struct xsc *xsc,
+                   struct xen_hypervisor *hypervisor,
                    const struct ledger_change *changes, size_t count,
                    struct xen_operation *operation)
 {
-    struct script script = { 0 };
-    size_t room = count * LINES_PER_CHANGE + 1;
-    enum err error = ERR_NO_MEMORY;
-
-    script.lines = calloc(room, sizeof(*script.lines));
-    script.changes = calloc(room, sizeof(*script.changes));
-    if (!script.lines || !script.changes)
-        goto out;
-    error =
+    struct xen_write *write = NULL;
+    enum err error =
         xsc_is_up(xsc) ? set_limits(hypervisor, changes, count) : ERR_NOT_READY;
-    if (error)
-        goto out;
-    write_script(&script, changes, count);
-    assert(script.count > 0);
-    xen_operation_commit(operation, xsc, script.changes, script.count);
-out:
-    if (error)
+
+    if (!error) {
+        write = write_new(changes, count);
+        error = write ? ERR_NONE : ERR_NO_MEMORY;
+    }
+    if (error) {
         xen_operation_fail(operation, error);
-    free(script.changes);
-    free(script.lines);
+        return;
+    }
+    write->list = list;
+    write->xsc = xsc;
+    write->operation = operation;
+    TAILQ_INSERT_TAIL(list, write, link);
+    if (!has_to_wait(write))
+        write_send(write);
+}
+
+void
+xen_writes_free(struct xen_writes *list)
+{
+    struct xen_write *write;
+
+    while ((write = TAILQ_FIRST(list))) {
+        TAILQ_REMOVE(list, write, link);
+        write_free(write);
+    }
 }
 
 /* Reading: clients, then their entries, then the values of those, all sent as

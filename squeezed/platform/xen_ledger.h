@@ -11,13 +11,23 @@
  * toolstacks: some pages of the firmware are none of the guest's). */
 #define XEN_EXTRA_KIB 1024u
 
-/* Stores the changes, all or none; completes operation.  A transfer that sets
- * the limit does so first: ERR_UNKNOWN_DOMAIN, and nothing stored, if the
- * domain isn't there. */
+/* What is on its way to the store. */
+struct xen_write;
+TAILQ_HEAD(xen_writes, xen_write);
+
+/* Stores the changes, all or none; completes operation.  Changes of the same
+ * entry are stored in the order of the calls.  A transfer that sets the limit
+ * does so first: ERR_UNKNOWN_DOMAIN, and nothing stored, if the domain isn't
+ * there. */
 void
-xen_ledger_persist(struct xsc *xsc, struct xen_hypervisor *hypervisor,
+xen_ledger_persist(struct xen_writes *list, struct xsc *xsc,
+                   struct xen_hypervisor *hypervisor,
                    const struct ledger_change *changes, size_t count,
                    struct xen_operation *operation);
+
+/* Drops all that are on their way; after the xenstore client. */
+void
+xen_writes_free(struct xen_writes *list);
 
 struct xen_load;
 LIST_HEAD(xen_loads, xen_load);

@@ -21,8 +21,8 @@ operation_free(struct xen_operation *operation)
     free(operation);
 }
 
-static void
-operation_end(struct xen_operation *operation, enum err error)
+void
+xen_operation_end(struct xen_operation *operation, enum err error)
 {
     platform_done *done = operation->done;
     void *arg = operation->arg;
@@ -38,7 +38,7 @@ fail_now(evutil_socket_t fd, short events, void *arg)
 
     (void)fd;
     (void)events;
-    operation_end(operation, operation->error);
+    xen_operation_end(operation, operation->error);
 }
 
 static void
@@ -46,7 +46,7 @@ committed(void *arg, enum err error, const char *value, size_t length)
 {
     (void)value;
     (void)length;
-    operation_end(arg, error);
+    xen_operation_end(arg, error);
 }
 
 struct xen_operation *

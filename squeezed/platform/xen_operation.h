@@ -18,6 +18,10 @@ struct xen_operation *
 xen_operation_new(struct xen_operations *list, struct event_base *base,
                   platform_done *done, void *arg);
 
+/* Completes it; only from the loop. */
+void
+xen_operation_end(struct xen_operation *operation, enum err error);
+
 /* Completes it with the error, from the loop. */
 void
 xen_operation_fail(struct xen_operation *operation, enum err error);
