@@ -382,6 +382,42 @@ START_TEST(memory_flows_as_it_is_freed)
 }
 END_TEST
 
+/* On a host out of balance a request is served before anybody grows. */
+START_TEST(wants_come_before_growth)
+{
+    toy_init(&toy, RESERVE + 10 * GIB);
+    toy_add(&toy, GIB, 4 * GIB, GIB);
+    toy_add(&toy, GIB, 4 * GIB, GIB);
+    toy_add(&toy, GIB, 8 * GIB, 8 * GIB);
+    toy_reserve(&toy, 3 * GIB, 3 * GIB, MINUTE, false);
+    toy_pass(&toy);
+    while (toy.answers == 0) {
+        ck_assert_uint_eq(toy.facts[0].limit_kib, GIB);
+        ck_assert_uint_eq(toy.facts[1].limit_kib, GIB);
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+    }
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    toy_settle(&toy, MINUTE);
+    ck_assert_uint_gt(toy.facts[0].limit_kib, GIB);
+}
+END_TEST
+
+START_TEST(ranges_that_are_no_whole_pages)
+{
+    toy_init(&toy, RESERVE + 8 * GIB);
+    toy_add(&toy, GIB + 1, 4 * GIB - 1, 4 * GIB - 4);
+    toy_add(&toy, GIB + 3, 4 * GIB - 3, 4 * GIB - 4);
+    toy_settle(&toy, MINUTE);
+    reserve_seconds(6 * GIB - 4); /* a page more than there is */
+    ck_assert_int_eq(toy.last_answer.error, ERR_CANNOT_FREE);
+    reserve_seconds(6 * GIB - 8);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB + 4);
+    ck_assert_uint_eq(toy.facts[1].target_kib, GIB + 4);
+}
+END_TEST
+
 START_TEST(a_range_gets_its_fair_share)
 {
     full_host(64);
@@ -578,6 +614,8 @@ main(void)
     tcase_add_test(tcase, what_comes_free_is_given_back_at_once);
     tcase_add_test(tcase, the_dying_are_followed_to_their_end);
     tcase_add_test(tcase, memory_flows_as_it_is_freed);
+    tcase_add_test(tcase, wants_come_before_growth);
+    tcase_add_test(tcase, ranges_that_are_no_whole_pages);
     tcase_add_test(tcase, a_range_gets_its_fair_share);
     tcase_add_test(tcase, waits_where_asked_to);
     tcase_add_test(tcase, a_deadline_is_an_answer);

@@ -208,30 +208,42 @@ judge_is_slow(const struct domain *d, int64_t now_us)
     return j->working && j->lagging && now_us - j->asked_us >= JUDGE_STUCK_US;
 }
 
-bool
+/* Asked long enough ago, and not seen to give since. */
+static bool
+is_still(const struct judgement *j, int64_t now_us)
+{
+    return now_us - last_sign_us(j) >= JUDGE_STILL_US;
+}
+
+uint64_t
+judge_gift_kib(const struct domain *d, int64_t horizon_us, int64_t now_us)
+{
+    const struct judgement *j = &d->judgement;
+    uint64_t owed = owed_kib(d);
+
+    if (!j->working || j->lagging)
+        return 0;
+    if (now_us - j->asked_us < JUDGE_STILL_US)
+        return owed; /* too early to tell */
+    if (is_still(j, now_us))
+        return 0;
+    if (horizon_us < 0 || j->rate_kib_s == 0)
+        return owed;
+    return min_u64(owed,
+                   mul_div(j->rate_kib_s, (uint64_t)horizon_us, US_PER_S));
+}
+
+void
 judge_lag(struct domain *d, int64_t remaining_us, int64_t now_us)
 {
     struct judgement *j = &d->judgement;
-    uint64_t reach, owed = owed_kib(d);
+    uint64_t reach = d->facts.actual_kib;
 
-    if (!j->working || j->lagging || now_us - j->asked_us < JUDGE_STILL_US)
-        return false;
-    if (now_us - last_sign_us(j) >= JUDGE_STILL_US) {
-        reach = d->facts.actual_kib;
-    } else {
-        /* Half as long again as the others, and more than a look. */
-        if (remaining_us < 0 || j->rate_kib_s == 0)
-            return false;
-        if (mul_div(owed, US_PER_S, j->rate_kib_s) <=
-            (uint64_t)(remaining_us + remaining_us / 2 + 50 * US_PER_MS))
-            return false;
-        reach = page_up(
-            sub_or_0(d->facts.actual_kib,
-                     mul_div(j->rate_kib_s, (uint64_t)remaining_us, US_PER_S)));
-    }
+    if (!is_still(j, now_us) && remaining_us > 0)
+        reach = page_up(sub_or_0(
+            reach, mul_div(j->rate_kib_s, (uint64_t)remaining_us, US_PER_S)));
     j->lagging = true;
     j->reach_kib = reach;
-    return true;
 }
 
 void

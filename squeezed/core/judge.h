@@ -59,11 +59,15 @@ judge_is_uncooperative(const struct domain *domain, int64_t now_us);
 bool
 judge_is_slow(const struct domain *domain, int64_t now_us);
 
-/* While a request waits, and the guests together need remaining_us (-1: not
- * known) for the rest: does this one lag?  Sets lagging and reach_kib, which
- * stay until judge_relax(), so that others are asked once and not at each
- * look.  True if it is found lagging now. */
-bool
+/* What it will have given within horizon_us (-1: not known) of what it owes,
+ * by its rate; 0 for one that lags already or has not moved for long. */
+uint64_t
+judge_gift_kib(const struct domain *domain, int64_t horizon_us, int64_t now_us);
+
+/* It lags: others are asked for what it won't have given in remaining_us.
+ * Stays so until judge_relax() or its work is done, so that others are asked
+ * once and not at each look. */
+void
 judge_lag(struct domain *domain, int64_t remaining_us, int64_t now_us);
 
 /* Nobody waits any more. */

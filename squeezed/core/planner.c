@@ -154,30 +154,64 @@ needed_kib(const struct planner *p, const struct tally *t, uint64_t unmet_kib)
                    KIB_PER_PAGE);
 }
 
-/* Finds who lags: then the others are asked for what it won't give in time.
- * Without a waiting request nobody does. */
+/* Nobody waits: nobody lags. */
+static void
+relax_laggards(struct planner *p)
+{
+    for (size_t i = 0; i < p->host.count; i++)
+        judge_relax(&p->host.domains[i]);
+}
+
+/* Half as long again as all need together at their rates, and more than a
+ * look; -1 if no rate is known. */
+static int64_t
+patience_us(int64_t remaining_us)
+{
+    return remaining_us < 0
+               ? -1
+               : remaining_us + remaining_us / 2 + 2 * LOOK_WAITING_US;
+}
+
+/* Who won't be done by then, where that holds the others up.  A guest that is
+ * slow with what nobody waits for does not lag. */
+static void
+find_new_laggards(struct planner *p, int64_t need_kib, int64_t now_us)
+{
+    struct motion m;
+    int64_t remaining, patience, gifts = 0;
+
+    motion_take(&m, p, now_us);
+    remaining = motion_remaining_us(&m, need_kib);
+    patience = patience_us(remaining);
+    for (size_t i = 0; i < p->host.count; i++)
+        gifts += (int64_t)judge_gift_kib(&p->host.domains[i], patience, now_us);
+    if (gifts >= need_kib)
+        return;
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+        const struct domain_facts *f = &d->facts;
+
+        if (d->movable && d->judgement.working && !d->judgement.lagging &&
+            judge_gift_kib(d, patience, now_us) <
+                sub_or_0(f->actual_kib, f->target_kib))
+            judge_lag(d, remaining, now_us);
+    }
+}
+
+/* Others are asked for what a laggard won't give in time.  True if there is
+ * one. */
 static bool
 find_laggards(struct planner *p, int64_t need_kib, int64_t now_us)
 {
-    struct motion m = { 0 };
-    int64_t remaining = 0;
     bool any = false;
 
-    if (need_kib > 0) {
-        motion_take(&m, p, now_us);
-        remaining = motion_remaining_us(&m, need_kib);
-    }
-    for (size_t i = 0; i < p->host.count; i++) {
-        struct domain *d = &p->host.domains[i];
-
-        if (!d->movable)
-            continue;
-        if (need_kib <= 0)
-            judge_relax(d);
-        else
-            judge_lag(d, remaining, now_us);
-        any |= d->judgement.lagging;
-    }
+    if (need_kib > 0)
+        find_new_laggards(p, need_kib, now_us);
+    else
+        relax_laggards(p);
+    for (size_t i = 0; i < p->host.count; i++)
+        any |=
+            p->host.domains[i].movable && p->host.domains[i].judgement.lagging;
     return any;
 }
 
