@@ -6,6 +6,8 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <xenstore.h>
 
 enum { MIB_PAGES = KIB_PER_MIB / KIB_PER_PAGE };
@@ -628,6 +630,41 @@ START_TEST(domain_zero_is_left_alone)
 }
 END_TEST
 
+/* The brake */
+
+static void
+raise_low_memory(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    const uint32_t port = 1;
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+    strcpy(address.sun_path, path);
+    ck_assert_int_eq(sendto(fd, &port, sizeof(port), 0,
+                            (struct sockaddr *)&address, sizeof(address)),
+                     sizeof(port));
+    close(fd);
+}
+
+/* "VIRQ_ENOMEM and a headroom below zero stop all growth": the broker looks at
+ * once. */
+START_TEST(low_memory_is_told)
+{
+    char path[100];
+
+    snprintf(path, sizeof(path), "%s/brake", store.dir);
+    setenv("FAKEXEN_EVTCHN", path, 1);
+    start(XEN_BALLOON_AUTO);
+    run_ms(SOON_MS);
+    ck_assert_uint_eq(changes, 0);
+    raise_low_memory(path);
+    ck_assert(wait_for(was_told, LATE_MS));
+    changes = 0;
+    raise_low_memory(path); /* and again */
+    ck_assert(wait_for(was_told, LATE_MS));
+}
+END_TEST
+
 static TCase *
 new_case(Suite *s, const char *name)
 {
@@ -649,6 +686,7 @@ suite(void)
     TCase *limits = new_case(s, "limits");
     TCase *settings = new_case(s, "settings");
     TCase *zero = new_case(s, "zero");
+    TCase *brake = new_case(s, "brake");
 
     tcase_add_test(balloon, linux_says_that_it_has_booted);
     tcase_add_test(balloon, a_guest_may_write_what_it_likes);
@@ -676,6 +714,7 @@ suite(void)
     tcase_add_test(zero, domain_zero_takes_part);
     tcase_add_test(zero, domain_zero_as_configured);
     tcase_add_test(zero, domain_zero_is_left_alone);
+    tcase_add_test(brake, low_memory_is_told);
     return s;
 }
 

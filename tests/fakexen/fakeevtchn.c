@@ -5,6 +5,7 @@
  * port number (uint32_t) there raises that event.  Port 1 is the VIRQ that was
  * bound; 1000 + domid is a guest's channel. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,19 @@ enum { PORT_VIRQ = 1, PORT_GUEST = 1000 };
 static int channel_fd = -1;
 static int handle;
 
+/* Somebody listens there: xenstored, where a test's program has its
+ * environment. */
+static bool
+is_taken(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool taken =
+        connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+
+    close(fd);
+    return taken;
+}
+
 static int
 listen_at(const char *path)
 {
@@ -30,6 +44,10 @@ listen_at(const char *path)
         return -1;
     }
     memcpy(address.sun_path, path, strlen(path));
+    if (is_taken(&address)) {
+        errno = EEXIST; /* as where another has bound the VIRQ */
+        return -1;
+    }
     unlink(path);
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address))) {
