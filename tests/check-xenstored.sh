@@ -49,7 +49,7 @@ for program; do
             run "$program" "$start" $kind
         done
         ;;
-    */check_xen_platform | */check_xen_rules)
+    */check_xen_platform | */check_xen_rules | */check_faults | */check_storm)
         for kind in c ocaml; do
             XENSTORED_KIND=$kind
             export XENSTORED_KIND

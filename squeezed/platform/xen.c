@@ -47,6 +47,8 @@ struct xen_platform {
     struct event *retry;
     struct xen_brake *brake; /* NULL: none to be had */
     unsigned connections;
+    bool deaf; /* to domains that come and go: xenstored refused */
+    bool deaf_said;
     char lost_why[80];
     enum trouble said; /* what was logged last */
     bool said_any;
@@ -253,7 +255,7 @@ write_zero(struct xen_platform *xen)
     const struct xen_hypervisor_domain *seen = find_listed(xen, 0);
     uint64_t min_kib, max_kib;
 
-    if (!xen->zero.managed || xen->zero.written || !domain || !seen)
+    if (!xen->zero.managed || xen->view.read_only || xen->zero.written || !domain || !seen)
         return;
     xen_zero_range(&xen->zero, &domain->values[XEN_KEY_DYNAMIC_MAX],
                    seen->held_kib, &min_kib, &max_kib);
@@ -357,12 +359,41 @@ xen_health(struct platform *platform, struct platform_health *ret)
 /* Life */
 
 static void
+watch_reply(void *arg, enum err error, const char *value, size_t length)
+{
+    struct xen_platform *xen = arg;
+
+    (void)value;
+    (void)length;
+    if (!error || error == ERR_NOT_READY || error == ERR_EXISTS)
+        return;
+    if (!xen->deaf_said)
+        log_warning("xenstore: domains that come and go can't be watched: %s; "
+                    "trying again",
+                    err_name(error));
+    xen->deaf = xen->deaf_said = true;
+    retry_soon(xen);
+}
+
+/* Twice the same is an error, which does no harm. */
+static void
+watch_domains(struct xen_platform *xen)
+{
+    xsc_watch(xen->xsc, WATCH_INTRODUCE, WATCH_INTRODUCE, watch_reply, xen);
+    xsc_watch(xen->xsc, WATCH_RELEASE, WATCH_RELEASE, watch_reply, xen);
+}
+
+static void
 retry_due(evutil_socket_t fd, short events, void *arg)
 {
     struct xen_platform *xen = arg;
 
     (void)fd;
     (void)events;
+    if (xen->deaf && xsc_is_up(xen->xsc)) {
+        xen->deaf = false;
+        watch_domains(xen);
+    }
     list_domains(xen);
     say(xen);
     if (usable(xen))
@@ -390,8 +421,7 @@ connection_up(void *context)
         xen->brake = xen_brake_new(xen->base, brake_pulled, xen);
     xen->zero.written = false;
     xen->lost_why[0] = '\0';
-    xsc_watch(xen->xsc, WATCH_INTRODUCE, WATCH_INTRODUCE, NULL, NULL);
-    xsc_watch(xen->xsc, WATCH_RELEASE, WATCH_RELEASE, NULL, NULL);
+    watch_domains(xen);
     xen_cache_up(xen->cache, xen->xsc);
     list_domains(xen);
     retry_soon(xen);
@@ -526,6 +556,7 @@ xen_platform_new(struct event_base *base, const struct xen_options *options)
     };
     xen->view.balloon = options->balloon;
     xen->view.zero_managed = options->manage_zero;
+    xen->view.read_only = options->read_only;
     LIST_INIT(&xen->operations);
     TAILQ_INIT(&xen->writes);
     LIST_INIT(&xen->loads);

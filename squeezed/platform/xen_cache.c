@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Between attempts to read or watch what xenstored refused. */
+#define RETRY_S 1
+
 /* Domains that are read for the first time at once: some 12,000 requests. */
 enum { STARTING_MAX = 1024 };
 
@@ -26,11 +29,15 @@ struct xen_cache {
     size_t capacity;
     struct xen_domain *gone; /* dropped, with requests on their way */
     uint32_t serial;
-    bool synced;       /* domains were listed on this connection */
-    size_t awaited;    /* of them, not read yet */
-    size_t starting;   /* being read for the first time */
-    size_t next_start; /* all domains before this one were started */
+    bool synced;         /* domains were listed on this connection */
+    size_t awaited;      /* of them, not read yet */
+    size_t starting;     /* being read for the first time */
+    size_t next_start;   /* all domains before this one were started */
+    struct event *retry; /* of what could not be read or watched */
 };
+
+static void
+retry_due(evutil_socket_t fd, short events, void *arg);
 
 struct xen_cache *
 xen_cache_new(struct event_base *base, int64_t settle_us,
@@ -40,6 +47,11 @@ xen_cache_new(struct event_base *base, int64_t settle_us,
 
     if (!cache)
         return NULL;
+    cache->retry = evtimer_new(base, retry_due, cache);
+    if (!cache->retry) {
+        free(cache);
+        return NULL;
+    }
     cache->base = base;
     cache->settle_us = settle_us;
     cache->hooks = *hooks;
@@ -69,6 +81,7 @@ xen_cache_free(struct xen_cache *cache)
         domain_free(cache->domains[i]);
     free(cache->domains);
     free(cache->spare);
+    event_free(cache->retry);
     free(cache);
 }
 
@@ -266,6 +279,17 @@ range_judge(struct xen_domain *domain)
 static void
 key_reply(void *arg, enum err error, const char *value, size_t length);
 
+/* One refusal must not make us deaf to a domain until somebody writes. */
+static void
+retry_later(struct xen_domain *domain)
+{
+    static const struct timeval delay = { .tv_sec = RETRY_S };
+
+    domain->retry = true;
+    if (!evtimer_pending(domain->cache->retry, NULL))
+        evtimer_add(domain->cache->retry, &delay);
+}
+
 static void
 watch_reply(void *arg, enum err error, const char *value, size_t length)
 {
@@ -275,8 +299,12 @@ watch_reply(void *arg, enum err error, const char *value, size_t length)
     (void)length;
     if (!came_back(domain) || !error || error == ERR_NOT_READY)
         return;
-    log_warning("domain %u: its keys in xenstore can't be watched (%s)",
-                domain->domid, err_name(error));
+    retry_later(domain);
+    if (!domain->complained)
+        log_warning("domain %u: its keys in xenstore can't be watched: %s; "
+                    "trying again",
+                    domain->domid, err_name(error));
+    domain->complained = true;
 }
 
 void
@@ -363,6 +391,25 @@ start_domain(struct xen_domain *domain)
 }
 
 static void
+retry_due(evutil_socket_t fd, short events, void *arg)
+{
+    struct xen_cache *cache = arg;
+
+    (void)fd;
+    (void)events;
+    for (size_t i = 0; i < cache->count && cache->xsc; i++) {
+        struct xen_domain *domain = cache->domains[i];
+
+        if (!domain->retry)
+            continue;
+        domain->retry = false;
+        set_watches(domain, false);
+        set_watches(domain, true);
+        reread_all(domain, NULL);
+    }
+}
+
+static void
 start_some(struct xen_cache *cache)
 {
     struct xen_domain *domain;
@@ -409,12 +456,11 @@ reading_failed(struct xen_domain *domain, enum xen_key key, enum err error)
 {
     char path[XEN_KEY_PATH];
 
-    if (error == ERR_BUSY)
-        domain->retry = true;
-    else
+    retry_later(domain);
+    if (error != ERR_BUSY)
         domain->cached[key].unread = false;
     if (!domain->complained)
-        log_warning("%s can't be read: %s",
+        log_warning("%s can't be read: %s; trying again",
                     xen_key_path(key, domain->domid, path), err_name(error));
     domain->complained = true;
 }
@@ -710,12 +756,6 @@ xen_cache_sync(struct xen_cache *cache,
     while (old < cache->count)
         drop_domain(cache->domains[old++]);
     swap_lists(cache, kept);
-    for (size_t i = 0; i < kept; i++) {
-        if (!cache->domains[i]->retry)
-            continue;
-        cache->domains[i]->retry = false;
-        reread_all(cache->domains[i], NULL);
-    }
     if (cache->xsc) {
         cache->synced = true;
         start_some(cache);

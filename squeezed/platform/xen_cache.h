@@ -77,7 +77,7 @@ struct xen_domain {
     bool starting;    /* it is being read for the first time */
     bool awaited;     /* ... and nothing is ready before it was */
     bool was_managed; /* on the connection before */
-    bool retry;       /* a read failed: again at the next look */
+    bool retry;       /* a read or a watch failed: again in a second */
     bool watched[XEN_WATCHES];
     bool fired[XEN_WATCHES]; /* each fires once at first */
     unsigned pending; /* requests that will come back with a pointer to it */

@@ -39,7 +39,7 @@ enum proxy_garbage {
 /* Shared with the process. */
 struct proxy_plan {
     uint64_t requests; /* so many came */
-    uint64_t at;       /* the request of this number has the fault; 0: none */
+    uint64_t at; /* this one (or the next that can) has the fault; 0: none */
     enum proxy_fault fault;
     char error[16];
     enum proxy_garbage garbage;
