@@ -318,6 +318,7 @@ start_xen(struct daemon *daemon)
     const struct xen_options options = {
         .xenstore = *xenstore == '\0' ? NULL : xenstore,
         .balloon = rules[daemon->config.balloon],
+        .read_only = daemon->options.dry_run,
         .manage_zero = daemon->config.manage_domain_zero,
         .zero_min_kib = daemon->config.domain_zero_min_kib,
         .zero_max_kib = daemon->config.domain_zero_max_kib,

@@ -620,6 +620,25 @@ START_TEST(domain_zero_as_configured)
 }
 END_TEST
 
+START_TEST(a_dry_run_writes_nothing)
+{
+    struct fakehv_domain *domain = add_managed(1, FLAGS_PV);
+
+    options.read_only = true;
+    options.manage_zero = true;
+    options.zero_max_kib = XEN_ZERO_AUTO;
+    start(XEN_BALLOON_AUTO);
+    let_pass(3 * US_PER_S);
+    write_memory(1, "target", "1044480");
+    domain->tot_pages -= MIB_PAGES;
+    run_ms(SOON_MS);
+    let_pass(3 * US_PER_S);
+    run_ms(SOON_MS);
+    ck_assert_str_eq(target_in_store(1, "memory-offset"), "");
+    ck_assert_str_eq(target_in_store(0, "dynamic-max"), "");
+}
+END_TEST
+
 /* "dom0, when it isn't managed, at actual" */
 START_TEST(domain_zero_is_left_alone)
 {
@@ -714,6 +733,7 @@ suite(void)
     tcase_add_test(zero, domain_zero_takes_part);
     tcase_add_test(zero, domain_zero_as_configured);
     tcase_add_test(zero, domain_zero_is_left_alone);
+    tcase_add_test(zero, a_dry_run_writes_nothing);
     tcase_add_test(brake, low_memory_is_told);
     return s;
 }

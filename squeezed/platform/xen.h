@@ -21,6 +21,7 @@ struct xen_options {
                            * XENSTORED_PATH, XENSTORED_RUNDIR/socket,
                            * /run/xenstored/socket */
     enum xen_balloon balloon;
+    bool read_only;   /* writes nothing by itself: no offset, no range */
     bool manage_zero; /* domain 0 takes part, within: */
     uint64_t zero_min_kib;
     uint64_t zero_max_kib;   /* or XEN_ZERO_AUTO */

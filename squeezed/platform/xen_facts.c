@@ -208,6 +208,7 @@ measure_offset(const struct xen_facts *facts, struct xen_domain *domain,
     int64_t kib;
 
     if (target->state == XEN_VALUE_GOOD && !domain->writes &&
+        !facts->read_only &&
         xen_offset_look(&domain->offset, &sight, facts->now_us, &kib))
         store_offset(facts, domain, kib);
 }

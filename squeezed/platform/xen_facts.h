@@ -14,6 +14,7 @@ struct xen_facts {
     struct xsc *xsc;
     enum xen_balloon balloon;
     bool zero_managed;
+    bool read_only; /* offsets aren't stored */
     /* As of this look. */
     int64_t now_us;
     uint64_t total_kib;
