@@ -229,6 +229,36 @@ calm_down(void)
     check_no_waste();
 }
 
+/* Asking and reserving speak one arithmetic: at the same instant `now` means
+ * that it is granted in this pass, `impossible` that it is refused in it. */
+static void
+check_plan_against_reserve(struct random *r)
+{
+    uint64_t min = random_kib(r, random_below(r, 3) ? GIB : 16 * GIB);
+    uint64_t max = random_below(r, 2) ? min : min + random_kib(r, 4 * GIB);
+    const struct answer *answer = NULL;
+    struct what_if w;
+    uint64_t seq;
+
+    if (toy.planner.queue.count == TOY_REQUESTS ||
+        toy.planner.ledger.count + toy.planner.queue.count >= TOY_ENTRIES)
+        return;
+    toy_pass(&toy); /* what was planned before is set, and seen */
+    planner_what_if(&toy.planner, min, max, toy.now_us, &w);
+    seq = toy_reserve(&toy, min, max, INT64_C(60) * US_PER_S, false);
+    toy_pass(&toy);
+    for (size_t i = 0; i < toy.plan.answer_count; i++)
+        if (toy.plan.answers[i].seq == seq)
+            answer = &toy.plan.answers[i];
+    assert((w.verdict == VERDICT_NOW) == (answer && !answer->error));
+    assert((w.verdict == VERDICT_IMPOSSIBLE) == (answer && answer->error));
+    if (answer) {
+        assert(answer->error == w.error);
+        assert(answer->amount_kib == w.amount_kib);
+        assert(answer->short_kib == w.short_kib);
+    }
+}
+
 START_TEST(random_hosts)
 {
     struct random r = random_seed("random_hosts", (uint64_t)_i);
@@ -244,6 +274,10 @@ START_TEST(random_hosts)
         toy_advance(&toy, random_below(&r, 4)
                               ? min_i64(toy.plan.next_us - toy.now_us, US_PER_S)
                               : (int64_t)random_below(&r, 3 * US_PER_S));
+        if (random_below(&r, 10) == 0) {
+            toy_pass(&toy);
+            check_plan_against_reserve(&r);
+        }
         if (random_below(&r, 100) == 0)
             calm_down();
     }
