@@ -9,11 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KIB_PER_PAGE 4u
-#define KIB_PER_MIB  1024u
-#define KIB_PER_GIB  1048576u
-#define US_PER_MS    1000
-#define US_PER_S     1000000
+/* Wide, so that what is multiplied with them is, too. */
+#define KIB_PER_PAGE UINT64_C(4)
+#define KIB_PER_MIB  UINT64_C(1024)
+#define KIB_PER_GIB  UINT64_C(1048576)
+#define US_PER_MS    INT64_C(1000)
+#define US_PER_S     INT64_C(1000000)
 /* Later than any time that comes up: "never". */
 #define TIME_NEVER_US INT64_MAX
 

@@ -452,9 +452,9 @@ config_load(const char *path, struct config *ret, bool *ret_missing,
 {
     struct loading loading = { 0 };
     int missing = 0;
-    const struct ini_options options = { .max_bytes = LIMIT_SCENARIO_BYTES,
-                                         .ret_missing = &missing };
+    struct ini_options options = { .max_bytes = LIMIT_SCENARIO_BYTES };
 
+    options.ret_missing = &missing;
     config_defaults(&loading.config);
     int result =
         ini_read(path, &options, take_key, &loading, message, message_size);

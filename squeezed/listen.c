@@ -46,7 +46,7 @@ fail(char *message, size_t size, const char *format, ...)
 static bool
 lock(int fd)
 {
-    const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
+    const struct timespec pause = { .tv_nsec = 20000000 };
 
     for (int tries = 0; tries < 100; tries++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0)

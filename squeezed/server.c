@@ -732,7 +732,7 @@ server_free(struct server *s)
     if (!s)
         return;
     while ((c = TAILQ_FIRST(&s->idle)) || (c = TAILQ_FIRST(&s->calling)))
-        free_connection(c);
+        free_connection(c); /* NOLINT: it unlinks what it frees */
     for (size_t i = 0; i < s->options.path_count; i++) {
         if (s->listeners[i])
             evconnlistener_free(s->listeners[i]);

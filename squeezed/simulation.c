@@ -777,7 +777,7 @@ simulation_free(struct simulation *s)
         free(s->requests[i]);
     }
     while (s->transfers)
-        drop_transfer(s->transfers);
+        drop_transfer(s->transfers); /* NOLINT: it unlinks what it frees */
     while (s->rebuilds) {
         struct rebuild *next = s->rebuilds->next;
 

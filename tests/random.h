@@ -67,9 +67,9 @@ random_seed(const char *test, uint64_t i)
 static inline int
 random_runs(int usual)
 {
-    const char *runs = getenv("RUNS");
+    const char *number = getenv("RUNS");
 
-    return runs ? (int)strtol(runs, NULL, 10) : usual;
+    return number ? (int)strtol(number, NULL, 10) : usual;
 }
 
 #endif

@@ -86,7 +86,7 @@ take_flag(struct parser *parser, const char *word, bool *flag)
 static bool
 take_socket(struct parser *parser, const char *word)
 {
-    const char *path = NULL;
+    const char *path = "";
 
     if (!take_value(parser, word, &path))
         return false;

@@ -230,7 +230,7 @@ connect_errno(const struct transfer *transfer)
 static CURLcode
 attempt_until_connected(struct transfer *transfer)
 {
-    int64_t end_ms = clock_ms() + CONNECT_TIMEOUT_S * 1000;
+    int64_t end_ms = clock_ms() + (int64_t)CONNECT_TIMEOUT_S * 1000;
     struct pollfd signals = { .fd = transfer->signal_fd, .events = POLLIN };
 
     for (;;) {

@@ -52,9 +52,9 @@ format_span(int64_t ms, char buffer[SPAN_TEXT])
 {
     if (ms < 1000)
         snprintf(buffer, SPAN_TEXT, "%" PRId64 " ms", ms);
-    else if (ms < 120 * 1000)
+    else if (ms < 120000)
         snprintf(buffer, SPAN_TEXT, "%.1f s", (double)ms / 1000);
-    else if (ms < 120 * 60 * 1000)
+    else if (ms < 7200000)
         snprintf(buffer, SPAN_TEXT, "%.1f min", (double)ms / 60000);
     else
         snprintf(buffer, SPAN_TEXT, "%.1f h", (double)ms / 3600000);

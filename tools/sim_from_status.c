@@ -33,7 +33,7 @@ put_name(FILE *out, const char *name)
     if (*name == '\0')
         return;
     fputs("name = ", out);
-    for (int i = 0; name[i] != '\0' && i < 99; i++)
+    for (int i = 0; i < 99 && name[i] != '\0'; i++)
         fputc((unsigned char)name[i] <= ' ' || strchr("#;=[]\177", name[i])
                   ? '_'
                   : name[i],

@@ -9,6 +9,7 @@
 #include "tools/show.h"
 #include "tools/table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -281,12 +282,13 @@ take_back(const struct arguments *arguments, const json_t *result)
 {
     struct client_call call = { .socket_path = arguments->socket_path,
                                 .method = arguments->verb->undo_method,
-                                .params = arguments->verb->undo(result),
                                 .timeout_ms = ANSWER_TIMEOUT_MS };
     struct screen screen = { .out = stderr };
     struct client_answer answer;
     bool done;
 
+    assert(arguments->verb->undo && arguments->verb->show);
+    call.params = arguments->verb->undo(result);
     client_call(&call, &answer);
     json_decref(call.params);
     done = answer.end == CLIENT_RESULT;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tools/table.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -110,6 +111,7 @@ table_cell(struct table *table, const char *format, ...)
 size_t
 table_rows(const struct table *table)
 {
+    assert(table->column_count > 0);
     return table->cell_count / table->column_count;
 }
 

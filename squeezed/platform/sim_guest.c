@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* A page, in the unit of credit. */
-#define CREDIT_PER_PAGE ((uint64_t)KIB_PER_PAGE * US_PER_S)
+#define CREDIT_PER_PAGE ((unsigned __int128)KIB_PER_PAGE * US_PER_S)
 
 /* The Linux driver's sleeps: 1, 2, 4 ... 32 s. */
 #define FIRST_SLEEP_US INT64_C(1000000)

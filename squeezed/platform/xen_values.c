@@ -242,7 +242,7 @@ xen_range_read(const struct xen_value values[XEN_KEYS], struct xen_range *ret,
     if (!in_order(values, text, size))
         return XEN_RANGE_BAD;
     /* A target of 0 kills any guest: nobody means that. */
-    if (values[XEN_KEY_DYNAMIC_MAX].number < KIB_PER_PAGE) {
+    if (values[XEN_KEY_DYNAMIC_MAX].number < (int64_t)KIB_PER_PAGE) {
         snprintf(text, size, "dynamic-max %s is less than a page (KiB)",
                  values[XEN_KEY_DYNAMIC_MAX].text);
         return XEN_RANGE_BAD;

@@ -144,6 +144,7 @@ change(char **args, int count)
     char *before = value_of(watched);
     char *after = NULL;
     double start, written, changed;
+    int result = 2;
 
     (void)count;
     xs_watch(xs, watched, "t");
@@ -151,7 +152,7 @@ change(char **args, int count)
     start = now_ms();
     if (!xs_write(xs, XBT_NULL, args[1], args[2], (unsigned)strlen(args[2]))) {
         perror(args[1]);
-        return 2;
+        goto out;
     }
     written = now_ms();
     do {
@@ -161,7 +162,11 @@ change(char **args, int count)
     } while (strcmp(before, after) == 0 && await_event(written + limit_ms));
     printf("write_ms=%.1f change_ms=%.1f value=%s\n", written - start,
            changed - written, after);
-    return strcmp(before, after) == 0;
+    result = strcmp(before, after) == 0;
+out:
+    free(before);
+    free(after);
+    return result;
 }
 
 static const struct verb {

@@ -82,6 +82,14 @@ print_look(FILE *trace, const struct phase *phase, double t_ms,
     fputc('\n', trace);
 }
 
+static bool
+same_look(const struct look *a, const struct look *b)
+{
+    return a->free_kib == b->free_kib && a->count == b->count &&
+           memcmp(a->domid, b->domid, sizeof(a->domid)) == 0 &&
+           memcmp(a->held_kib, b->held_kib, sizeof(a->held_kib)) == 0;
+}
+
 static void
 sample(xc_interface *xc, struct phase *phase, FILE *trace)
 {
@@ -99,8 +107,7 @@ sample(xc_interface *xc, struct phase *phase, FILE *trace)
         phase->min_kib = look.free_kib;
     if (look.free_kib < phase->floor_kib)
         phase->below++;
-    if (memcmp(&look, &last, sizeof(look)) != 0 ||
-        look.free_kib < phase->floor_kib)
+    if (!same_look(&look, &last) || look.free_kib < phase->floor_kib)
         print_look(trace, phase, t_ms, &look);
     last = look;
 }
