@@ -46,6 +46,7 @@ struct simulated_request {
     bool held; /* granted, and not released or built yet */
     /* For whoever watches the simulation. */
     int64_t limit_us; /* the physical limit; -1: none */
+    bool hopeless;    /* it has to be refused at once */
 };
 
 /* All of the arguments must outlive it.  NULL without memory. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/simulation_audit.h"
 
+#include "squeezed/simulation_limit.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,23 +50,58 @@ disappoint(struct audit *a, const char *format, ...)
     va_end(args);
 }
 
+static bool
+is_same(const struct audited_domain *seen, const struct sim_domain *d)
+{
+    return seen->domid == d->domid &&
+           memcmp(seen->uuid, d->uuid, UUID_BYTES) == 0;
+}
+
+/* Makes domains[i] what is known of the i-th that is there now. */
+static void
+follow_domains(struct audit *a, const struct platform *sim)
+{
+    size_t count, old = 0;
+    const struct sim_domain *d = sim_domains(sim, &count);
+    struct audited_domain *now;
+
+    while (old < count && old < a->domain_count &&
+           is_same(&a->domains[old], &d[old]))
+        old++;
+    if (old == count && old == a->domain_count)
+        return;
+    now = calloc(count + 1, sizeof *now);
+    if (!now)
+        abort(); /* no verdict without it */
+    old = 0;
+    for (size_t i = 0; i < count; i++) {
+        while (old < a->domain_count && a->domains[old].domid < d[i].domid)
+            old++;
+        now[i].domid = d[i].domid;
+        memcpy(now[i].uuid, d[i].uuid, UUID_BYTES);
+        if (old < a->domain_count && is_same(&a->domains[old], &d[i]))
+            now[i] = a->domains[old];
+    }
+    free(a->domains);
+    a->domains = now;
+    a->domain_count = count;
+}
+
 bool
 audit_init(struct audit *a, const struct scenario *scenario,
            struct platform *sim, struct simulation_results *results,
            int64_t now_us)
 {
-    const struct sim_domain *d = sim_domains(sim, &a->domain_count);
+    const struct sim_domain *d;
 
     a->scenario = scenario;
     a->results = results;
     a->start_us = a->settled_us = now_us;
-    a->domains = calloc(a->domain_count + 1, sizeof *a->domains);
-    if (!a->domains)
-        return false;
+    follow_domains(a, sim);
+    d = sim_domains(sim, &a->start_count);
     for (size_t i = 0; i < a->domain_count; i++) {
-        a->domains[i].domid = d[i].domid;
+        a->domains[i].from_start = d[i].domid != 0;
         a->domains[i].start_kib = d[i].actual_kib;
-        memcpy(a->domains[i].uuid, d[i].uuid, UUID_BYTES);
         if (d[i].domid != 0)
             a->start_kib += d[i].actual_kib;
     }
@@ -175,25 +212,6 @@ look_at_headroom(struct audit *a, const struct simulation_now *now)
 /* ---------------------------------------------------------- the third promise
  */
 
-static struct audited_domain *
-find_audited(const struct audit *a, const struct sim_domain *d)
-{
-    size_t low = 0, high = a->domain_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (a->domains[middle].domid < d->domid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == a->domain_count || a->domains[low].domid != d->domid ||
-        memcmp(a->domains[low].uuid, d->uuid, UUID_BYTES) != 0)
-        return NULL;
-    return &a->domains[low];
-}
-
 static void
 check_target(struct audit *a, const struct simulation_now *now,
              const struct sim_domain *d)
@@ -221,11 +239,13 @@ look_at_targets(struct audit *a, const struct simulation_now *now)
     const struct sim_domain *d = sim_domains(now->sim, &count);
 
     for (size_t i = 0; i < count; i++) {
-        struct audited_domain *seen = find_audited(a, &d[i]);
+        struct audited_domain *seen = &a->domains[i];
 
-        if (seen && d[i].target_writes < seen->writes)
-            seen->writes = 0; /* built anew under the same domid */
-        if (!seen || seen->writes == d[i].target_writes)
+        if (d[i].target_writes < seen->writes) { /* built anew */
+            seen->writes = 0;
+            seen->writes_at_request = 0;
+        }
+        if (seen->writes == d[i].target_writes)
             continue;
         seen->writes = d[i].target_writes;
         if (!d[i].managed)
@@ -234,6 +254,30 @@ look_at_targets(struct audit *a, const struct simulation_now *now)
                     d[i].domid);
         else
             check_target(a, now, &d[i]);
+    }
+}
+
+/* --------------------------------------------------------- the fourth promise
+ */
+
+/* The first look after the instant of its submission. */
+static void
+look_at_hopeless(struct audit *a, const struct simulation_now *now,
+                 const struct simulation *simulation)
+{
+    size_t count = simulation_request_count(simulation);
+
+    for (; a->hopeless_next < count; a->hopeless_next++) {
+        const struct simulated_request *r =
+            simulation_request(simulation, a->hopeless_next);
+
+        if (r->submitted_us == a->start_us + now->t_us)
+            return;
+        if (r->hopeless && r->answered_us != r->submitted_us)
+            violate(a, now->t_us, 4,
+                    "event %" PRIu32 ": what can't be had was not refused at "
+                    "once",
+                    a->scenario->events[r->event].number);
     }
 }
 
@@ -261,6 +305,35 @@ check_ledger(struct audit *a, const struct simulation_now *now)
     }
 }
 
+/* -------------------------------------------------------- the seventh promise
+ */
+
+/* The simulated host's memory, and the broker's own account of it. */
+static void
+look_at_sums(struct audit *a, const struct simulation_now *now)
+{
+    const struct planner *p = broker_planner(now->broker);
+    struct host_sums s;
+    int64_t uses;
+
+    if (!sim_adds_up(now->sim))
+        violate(a, now->t_us, 7, "the host's memory does not add up");
+    if (!p || p->host.total_kib == 0)
+        return; /* it hasn't looked yet */
+    host_sum(&p->host, &p->ledger, a->scenario->reserve_kib,
+             a->scenario->cushion_kib, &s);
+    uses = (int64_t)(s.host_reserve_kib + s.cushion_kib + s.reserved_kib +
+                     s.growth_allowed_kib + s.promised_kib) +
+           s.headroom_kib;
+    if (uses != (int64_t)(s.free_kib + s.scrub_kib))
+        violate(a, now->t_us, 7,
+                "the status: %" PRIu64 " KiB are free, %" PRId64
+                " KiB have a use",
+                s.free_kib + s.scrub_kib, uses);
+    if (s.total_kib != s.free_kib + s.scrub_kib + s.domains_kib + s.xen_kib)
+        violate(a, now->t_us, 7, "the status: the whole does not add up");
+}
+
 /* -------------------------------------------------------------- expectations
  */
 
@@ -271,29 +344,26 @@ look_at_dip(struct audit *a, const struct simulation_now *now)
     const struct sim_domain *d = sim_domains(now->sim, &count);
     int64_t dip = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        const struct audited_domain *seen = find_audited(a, &d[i]);
-
-        if (seen && d[i].domid != 0)
-            dip += (int64_t)seen->start_kib - (int64_t)d[i].actual_kib;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (a->domains[i].from_start)
+            dip += (int64_t)a->domains[i].start_kib - (int64_t)d[i].actual_kib;
     a->max_dip_kib = max_i64(a->max_dip_kib, dip);
 }
 
 void
-audit_submit(struct audit *a, const struct platform *sim, size_t i)
+audit_submit(struct audit *a, const struct simulation *simulation,
+             const struct platform *sim, size_t i)
 {
+    struct simulated_request *r = simulation_request(simulation, i);
+    const struct scenario_event *e = &a->scenario->events[r->event];
     size_t count;
     const struct sim_domain *d = sim_domains(sim, &count);
 
-    if (i > 0)
-        return;
-    for (size_t k = 0; k < count; k++) {
-        struct audited_domain *seen = find_audited(a, &d[k]);
-
-        if (seen)
-            seen->writes_at_request = d[k].target_writes;
-    }
+    r->hopeless = !e->wait && e->min_kib > 0 &&
+                  (int64_t)e->min_kib > simulation_most_kib(a->scenario, sim);
+    follow_domains(a, sim);
+    for (size_t k = 0; k < count && i == 0; k++)
+        a->domains[k].writes_at_request = d[k].target_writes;
 }
 
 static void
@@ -305,21 +375,22 @@ look_at_first_request(struct audit *a, const struct simulation_now *now,
 
     if (a->first_done || simulation_request_count(simulation) == 0)
         return;
-    for (size_t i = 0; i < count; i++) {
-        const struct audited_domain *seen = find_audited(a, &d[i]);
-
-        if (seen)
-            a->first_writes = max_u64(
-                a->first_writes, d[i].target_writes - seen->writes_at_request);
-    }
+    for (size_t i = 0; i < count; i++)
+        a->first_writes =
+            max_u64(a->first_writes,
+                    d[i].target_writes - a->domains[i].writes_at_request);
     a->first_done = simulation_request(simulation, 0)->answered_us >= 0;
 }
 
-/* Could this domain take a part of what nobody uses? */
+/* Could this domain take a part of what nobody uses?  One that is stuck isn't
+ * given anything until that verdict expires. */
 static bool
 could_take(const struct audit *a, const struct domain *d, int64_t now_us)
 {
-    return d->movable && host_domain_state(d, now_us) == DOMAIN_STATE_OK &&
+    enum domain_state state = host_domain_state(d, now_us);
+
+    return d->movable &&
+           (state == DOMAIN_STATE_OK || state == DOMAIN_STATE_STUCK) &&
            d->judgement.slack_kib == 0 &&
            d->facts.target_kib + a->scenario->tolerance_kib < d->upper_kib;
 }
@@ -344,10 +415,11 @@ void
 audit_look(struct audit *a, const struct simulation_now *now,
            const struct simulation *simulation)
 {
-    if (!sim_adds_up(now->sim))
-        violate(a, now->t_us, 7, "the host's memory does not add up");
+    follow_domains(a, now->sim);
+    look_at_sums(a, now);
     look_at_headroom(a, now);
     look_at_targets(a, now);
+    look_at_hopeless(a, now, simulation);
     look_at_dip(a, now);
     look_at_first_request(a, now, simulation);
     if (a->check_ledger)
@@ -356,139 +428,13 @@ audit_look(struct audit *a, const struct simulation_now *now,
         a->settled_us = a->start_us + now->t_us;
 }
 
-/* ------------------------------------------------------- the physical limit */
-
-struct limit_sum {
-    struct share_member *members;
-    const struct sim_domain **donors; /* of the first donor_count members */
-    size_t donor_count;
-    size_t count;
-    int64_t budget_kib; /* what the members may hold together */
-    int64_t least_kib;  /* what they hold at least */
-};
-
-static bool
-is_donor(const struct sim_domain *d)
-{
-    return d->managed && d->balloon && !d->paused && !d->frozen && !d->building;
-}
-
-static void
-add_member(struct limit_sum *sum, uint64_t min_kib, uint64_t max_kib)
-{
-    struct share_member *m = &sum->members[sum->count++];
-
-    *m = (struct share_member){ .min_pages = min_kib / KIB_PER_PAGE,
-                                .max_pages = max_kib / KIB_PER_PAGE };
-    m->lower_pages = m->min_pages;
-    m->upper_pages = max_u64(m->max_pages, m->min_pages);
-    sum->least_kib += (int64_t)min_kib;
-}
-
-static void
-add_donors(struct limit_sum *sum, const struct platform *sim)
-{
-    size_t count;
-    const struct sim_domain *d = sim_domains(sim, &count);
-
-    for (size_t i = 0; i < count; i++) {
-        if (!is_donor(&d[i]))
-            continue;
-        sum->donors[sum->donor_count++] = &d[i];
-        add_member(sum, max_u64(d[i].static_min_kib, d[i].dynamic_min_kib),
-                   min_u64(d[i].dynamic_max_kib, d[i].static_max_kib));
-        sum->budget_kib += (int64_t)max_u64(d[i].actual_kib, d[i].limit_kib);
-    }
-}
-
-/* A range counts as one more domain; false if there is not enough for its
- * minimum. */
-static bool
-add_want(struct limit_sum *sum, const struct scenario_event *e)
-{
-    int64_t min_kib = (int64_t)e->min_kib;
-
-    if (sum->least_kib + min_kib > sum->budget_kib)
-        return false;
-    if (e->min_kib == e->max_kib)
-        sum->budget_kib -= min_kib;
-    else
-        add_member(sum, e->min_kib, e->max_kib);
-    return true;
-}
-
-/* The slowest donor's time for its share. */
-static int64_t
-slowest_us(const struct audit *a, struct limit_sum *sum)
-{
-    int64_t longest = 0;
-
-    policy_share(a->scenario->policy, sum->members, sum->count,
-                 (uint64_t)max_i64(sum->budget_kib, 0) / KIB_PER_PAGE);
-    for (size_t i = 0; i < sum->donor_count; i++) {
-        const struct sim_domain *d = sum->donors[i];
-        uint64_t share = sum->members[i].share_pages * KIB_PER_PAGE;
-        uint64_t us =
-            mul_div(sub_or_0(d->actual_kib, share), US_PER_S, d->rate_kib);
-
-        longest = max_i64(longest, (int64_t)min_u64(us, INT64_MAX / 2));
-    }
-    return longest;
-}
-
-/* All wants that wait, in their order, and the last one. */
-static int64_t
-limit_of_queue(const struct audit *a, struct limit_sum *sum,
-               const struct simulation *simulation, size_t last,
-               int64_t headroom_kib)
-{
-    uint64_t wants_kib = 0;
-    bool possible = true;
-
-    for (size_t i = 0; i <= last; i++) {
-        const struct simulated_request *r = simulation_request(simulation, i);
-        const struct scenario_event *e = &a->scenario->events[r->event];
-
-        if (r->answered_us >= 0)
-            continue;
-        possible = add_want(sum, e);
-        if (possible)
-            wants_kib += e->max_kib;
-    }
-    if (!possible)
-        return -1;
-    if ((int64_t)wants_kib <= headroom_kib + (int64_t)a->scenario->cushion_kib)
-        return 0;
-    return slowest_us(a, sum);
-}
-
-int64_t
-audit_limit_us(const struct audit *a, const struct simulation *simulation,
-               const struct platform *sim, size_t i)
-{
-    int64_t headroom = audit_headroom_kib(a->scenario, sim), limit = -1;
-    struct limit_sum sum = { .budget_kib = headroom };
-    size_t count;
-
-    sim_domains(sim, &count);
-    sum.members = calloc(count + i + 1, sizeof *sum.members);
-    sum.donors = calloc(count + 1, sizeof *sum.donors);
-    if (sum.members && sum.donors) {
-        add_donors(&sum, sim);
-        limit = limit_of_queue(a, &sum, simulation, i, headroom);
-    }
-    free(sum.members);
-    free(sum.donors);
-    return limit;
-}
-
 /* ------------------------------------------------------------------ the end */
 
 static void
 expect_of_request(struct audit *a, const struct simulated_request *r)
 {
     const struct scenario_event *e = &a->scenario->events[r->event];
-    uint64_t slack = KIB_PER_PAGE * (a->domain_count + 1);
+    uint64_t slack = KIB_PER_PAGE * (a->start_count + 1);
     int64_t took = r->answered_us - r->submitted_us;
 
     if (e->expect != OUTCOME_PENDING && r->outcome != e->expect)

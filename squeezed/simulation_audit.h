@@ -10,6 +10,7 @@
 struct audited_domain {
     uint32_t domid;
     uint8_t uuid[UUID_BYTES];
+    bool from_start;
     uint64_t start_kib;         /* held at the start */
     uint64_t writes;            /* that were checked */
     uint64_t writes_at_request; /* when the first one was submitted */
@@ -19,13 +20,15 @@ struct audit {
     const struct scenario *scenario;
     struct simulation_results *results; /* violations and failures go there */
     int64_t start_us;
-    struct audited_domain *domains; /* of the start, ascending */
+    struct audited_domain *domains; /* one for each that is there, in order */
     size_t domain_count;
-    uint64_t start_kib; /* what they all held */
-    int64_t floor_kib;  /* headroom may not fall below it: 0, or what theft
-                         * has left */
-    bool seen;          /* min_headroom_kib says something */
-    bool check_ledger;  /* after a restart */
+    size_t start_count;
+    uint64_t start_kib;   /* what they all held */
+    int64_t floor_kib;    /* headroom may not fall below it: 0, or what theft
+                           * has left */
+    bool seen;            /* min_headroom_kib says something */
+    bool check_ledger;    /* after a restart */
+    size_t hopeless_next; /* requests before this one were refused in time */
     int64_t max_dip_kib;
     int64_t settled_us;    /* nothing has changed since */
     uint64_t first_writes; /* the most writes of one domain for the first
@@ -51,12 +54,8 @@ audit_taken(struct audit *audit, const struct platform *sim);
 
 /* Request i is about to be submitted. */
 void
-audit_submit(struct audit *audit, const struct platform *sim, size_t i);
-
-/* Its physical limit, or -1 if it can't be met. */
-int64_t
-audit_limit_us(const struct audit *audit, const struct simulation *simulation,
-               const struct platform *sim, size_t i);
+audit_submit(struct audit *audit, const struct simulation *simulation,
+             const struct platform *sim, size_t i);
 
 /* After everything that may have changed something. */
 void

@@ -2,6 +2,7 @@
 #include "squeezed/simulation_run.h"
 
 #include "squeezed/simulation_audit.h"
+#include "squeezed/simulation_limit.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -75,9 +76,9 @@ run_submit(void *context, size_t request)
 {
     struct run *run = context;
 
-    audit_submit(&run->audit, run->sim, request);
+    audit_submit(&run->audit, run->simulation, run->sim, request);
     simulation_request(run->simulation, request)->limit_us =
-        audit_limit_us(&run->audit, run->simulation, run->sim, request);
+        simulation_limit_us(run->scenario, run->simulation, run->sim, request);
 }
 
 static void
