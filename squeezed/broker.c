@@ -451,6 +451,23 @@ describe_plan(struct broker *b)
                                             : "balance");
 }
 
+/* A plan that fails, or takes many steps, is made again and again: it is told
+ * once in a while. */
+static void
+log_plan(struct broker *b)
+{
+    size_t count = b->plan.setting_count;
+    bool again = strcmp(b->last_plan, b->told_plan) == 0 &&
+                 b->now_us - b->told_us < SAME_PLAN_US;
+
+    log_at(again ? LEVEL_DEBUG : LEVEL_INFO, "%s: %zu target%s", b->last_plan,
+           count, count == 1 ? "" : "s");
+    if (again)
+        return;
+    memcpy(b->told_plan, b->last_plan, sizeof b->told_plan);
+    b->told_us = b->now_us;
+}
+
 static void
 apply_settings(struct broker *b)
 {
@@ -462,8 +479,7 @@ apply_settings(struct broker *b)
         log_debug("domain %" PRIu32 ": target and limit %" PRIu64 " KiB%s",
                   plan->settings[i].domid, plan->settings[i].target_kib,
                   b->options.dry_run ? " (dry run: not set)" : "");
-    log_info("%s: %zu target%s", b->last_plan, plan->setting_count,
-             plan->setting_count == 1 ? "" : "s");
+    log_plan(b);
     if (b->options.dry_run)
         return;
     b->target_writes += plan->setting_count;

@@ -68,6 +68,8 @@ enum {
     BALANCE_LIMIT_US = 30 * US_PER_S,
     /* While the host can't be seen. */
     RETRY_US = US_PER_S,
+    /* The same plan is logged no more often. */
+    SAME_PLAN_US = 10 * US_PER_S,
     /* While a reservation waits for a domain of its UUID.  No event tells of
      * that domain before it is built, and until it is known its memory and the
      * reservation are two things. */
@@ -98,6 +100,8 @@ struct broker {
     int64_t last_look_us;
     int64_t last_plan_us;
     char last_plan[160];
+    char told_plan[160]; /* the one that was logged last, */
+    int64_t told_us;     /*   which was then */
     size_t last_writes;
     uint64_t target_writes;
     uint64_t passes;

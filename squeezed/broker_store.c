@@ -626,8 +626,9 @@ broker_rewrite_ledger(struct broker *b)
         };
         struct pending *w;
 
+        e->retry_us = min_i64(e->retry_us, b->now_us);
         /* What is on its way is stored by whoever sent it. */
-        if (!settled_entry(e))
+        if (!settled_entry(e) || e->unwanted)
             continue;
         w = pending_new(b, PENDING_REWRITE, e->id, NULL, NULL);
         if (w)

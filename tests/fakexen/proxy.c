@@ -29,6 +29,7 @@ struct pair {
     bool waits;  /* a request is on its way: the next one has to wait */
     bool stalls; /* nothing is answered any more */
     uint32_t id; /* of that request */
+    uint64_t requests;
     bool faulty; /* its answer brings the fault */
 };
 
@@ -270,6 +271,14 @@ is_harmless(const struct message *request)
             request->header.type == XS_UNWATCH);
 }
 
+static bool
+is_due(const struct pair *pair)
+{
+    if (plan->again)
+        return plan->at && pair->requests >= plan->at;
+    return plan->at && plan->requests >= plan->at && !plan->done;
+}
+
 static void
 take_request(struct pair *pair)
 {
@@ -281,8 +290,8 @@ take_request(struct pair *pair)
         return;
     }
     plan->requests++;
-    faulty = !plan->done && plan->at && plan->requests >= plan->at &&
-             !is_harmless(&request);
+    pair->requests++;
+    faulty = is_due(pair) && !is_harmless(&request);
     if (faulty)
         note(&request);
     if (faulty && break_before(pair, &request))
@@ -434,6 +443,7 @@ proxy_reset(struct proxy *proxy)
     volatile struct proxy_plan *shared = proxy->plan;
 
     shared->at = 0;
+    shared->again = false;
     shared->delay_us = 0;
     shared->done = false;
     shared->requests = 0;

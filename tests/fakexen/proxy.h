@@ -41,6 +41,7 @@ struct proxy_plan {
     uint64_t requests; /* so many came */
     uint64_t at; /* this one (or the next that can) has the fault; 0: none */
     enum proxy_fault fault;
+    bool again; /* not once, but at that request of each connection */
     char error[16];
     enum proxy_garbage garbage;
     uint32_t delay_us; /* before each answer */

@@ -163,6 +163,13 @@ end_child(pid_t *pid)
 }
 
 void
+rig_restart_guests(struct rig *rig)
+{
+    end_child(&rig->guests);
+    run_guests(rig);
+}
+
+void
 rig_stop(struct rig *rig)
 {
     end_child(&rig->squeezed);
@@ -362,24 +369,30 @@ send_request(const struct rig *rig, const char *method, const char *path,
     return fd;
 }
 
+static void *
+need(void *memory)
+{
+    if (!memory)
+        die("malloc");
+    return memory;
+}
+
 /* To the end of the connection, which is closed.  NULL: nothing came. */
 static char *
 receive_all(int fd)
 {
     size_t size = 1 << 16, length = 0;
-    char *text = malloc(size);
+    char *text = need(malloc(size));
     ssize_t n = 0;
 
-    while (text && (n = recv(fd, text + length, size - length - 1, 0)) > 0) {
+    while ((n = recv(fd, text + length, size - length - 1, 0)) > 0) {
         length += (size_t)n;
         if (size - length < 4096)
-            text = realloc(text, size *= 2);
+            text = need(realloc(text, size *= 2));
     }
     if (n < 0 && errno == EAGAIN)
         die("squeezed has not answered for a minute");
     close(fd);
-    if (!text)
-        die("malloc");
     text[length] = '\0';
     if (length > 0 && n >= 0)
         return text;

@@ -57,6 +57,10 @@ rig_stop(struct rig *rig);
 void
 rig_reset(struct rig *rig);
 
+/* The guests hear nothing of a xenstored that was started anew: these do. */
+void
+rig_restart_guests(struct rig *rig);
+
 /* Starts squeezed.  _ready waits until it serves. */
 void
 rig_run(struct rig *rig);
