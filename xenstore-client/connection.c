@@ -136,6 +136,9 @@ lose(struct xsc *xsc, const char *why)
     xsc->pending = (struct queue){ .ring = NULL };
     connection_close(xsc);
     wire_done(&xsc->reader);
+    /* Not so soon where each connection is lost at once. */
+    if (was_up && now_us() - xsc->up_us >= max_delay_us)
+        xsc->delay_us = xsc->options.reconnect_us;
     connect_later(xsc);
     end_all(xsc, &pending, ENOTCONN);
     if (!xsc->freed)
@@ -199,7 +202,7 @@ take_reply(struct xsc *xsc)
     }
     /* The probe: xenstored lives. */
     xsc->state = CONNECTION_UP;
-    xsc->delay_us = xsc->options.reconnect_us;
+    xsc->up_us = xsc->waiting_us;
     if (xsc->hooks.up)
         xsc->hooks.up(xsc->hooks.context);
     return NULL;

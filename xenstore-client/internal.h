@@ -61,6 +61,7 @@ struct xsc {
     enum connection_state state;
     int fd;             /* -1 without a connection */
     int64_t delay_us;   /* of the next reconnect */
+    int64_t up_us;      /* since when the connection is up */
     int64_t waiting_us; /* since when the oldest request is the oldest */
     uint32_t next_id;
     struct queue pending; /* sent, or in output */

@@ -47,7 +47,8 @@ struct xsc_options {
                            * from the reply before its own; then the
                            * connection is taken for dead, closed and made
                            * anew */
-    int64_t reconnect_us; /* first delay; doubles up to 1 s */
+    int64_t reconnect_us; /* first delay; doubles up to 1 s while connections
+                           * fail or are lost within 1 s */
 };
 
 /* Starts to connect.  path: of xenstored's socket; hooks are copied.  NULL
