@@ -187,23 +187,24 @@ somebody_starves(int64_t headroom_kib)
     return false;
 }
 
-/* Promise 2: at rest nothing is left over, unless every acceptor is at its
- * maximum. */
+/* Promise 2: at rest nothing is left over, unless the acceptors are at their
+ * maxima, but for less than the tolerance in all. */
 static void
 check_no_waste(void)
 {
     int64_t headroom =
         toy_headroom(&toy) - (int64_t)toy.planner.settings.cushion_kib;
+    uint64_t gaps = 0;
 
-    if (headroom < 512 || somebody_starves(headroom))
-        return;
     for (size_t i = 0; i < toy.snapshot.count; i++) {
         const struct domain_facts *f = &toy.facts[i];
 
-        if (movable(f) && held_kib(f) < page_down(f->dynamic_max_kib)) {
-            toy_dump(&toy);
-            assert(0 && "at rest, memory is left over");
-        }
+        if (movable(f))
+            gaps += sub_or_0(page_down(f->dynamic_max_kib), held_kib(f));
+    }
+    if (headroom >= 512 && gaps >= 512 && !somebody_starves(headroom)) {
+        toy_dump(&toy);
+        assert(!"at rest, memory is left over");
     }
 }
 
@@ -243,14 +244,26 @@ check_plan_against_reserve(struct random *r)
     if (toy.planner.queue.count == TOY_REQUESTS ||
         toy.planner.ledger.count + toy.planner.queue.count >= TOY_ENTRIES)
         return;
-    toy_pass(&toy); /* what was planned before is set, and seen */
+    /* What was planned before is set, and seen; what a probe has proven counts
+     * from the pass after it on. */
+    for (int i = 0; i < 2 || (i < 1000 && toy.plan.setting_count > 0); i++)
+        toy_pass(&toy);
     planner_what_if(&toy.planner, min, max, toy.now_us, &w);
     seq = toy_reserve(&toy, min, max, INT64_C(60) * US_PER_S, false);
     toy_pass(&toy);
     for (size_t i = 0; i < toy.plan.answer_count; i++)
         if (toy.plan.answers[i].seq == seq)
             answer = &toy.plan.answers[i];
-    assert((w.verdict == VERDICT_NOW) == (answer && !answer->error));
+    if ((w.verdict == VERDICT_NOW) != (answer && !answer->error)) {
+        toy_dump(&toy);
+        fprintf(stderr,
+                "asked for %" PRIu64 " to %" PRIu64 ": verdict %d, %" PRIu64
+                " of %" PRIu64 ", but %s %" PRIu64 "\n",
+                min, max, (int)w.verdict, w.amount_kib, w.free_kib,
+                answer ? "answered" : "queued",
+                answer ? answer->amount_kib : 0);
+        assert(!"plan and reserve differ");
+    }
     assert((w.verdict == VERDICT_IMPOSSIBLE) == (answer && answer->error));
     if (answer) {
         assert(answer->error == w.error);

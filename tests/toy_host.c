@@ -297,6 +297,13 @@ toy_dump(const struct toy_host *toy)
             " unmet %" PRIu64 " settled %d\n",
             toy->snapshot.free_kib, toy_headroom(toy), p->ledger.reserved_kib,
             toy->plan.unmet_kib, toy->plan.settled);
+    for (size_t i = 0; i < p->queue.count; i++)
+        fprintf(stderr,
+                "request %" PRIu64 ": %" PRIu64 " to %" PRIu64
+                ", wants %" PRIu64 "%s\n",
+                p->queue.requests[i].seq, p->queue.requests[i].min_kib,
+                p->queue.requests[i].max_kib, p->queue.requests[i].want_kib,
+                p->queue.requests[i].wait ? ", waits" : "");
     for (size_t i = 0; i < p->host.count; i++) {
         const struct domain *d = &p->host.domains[i];
 

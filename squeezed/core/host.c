@@ -196,7 +196,8 @@ host_domain_state(const struct domain *d, int64_t now_us)
         return DOMAIN_STATE_PAUSED;
     if (!(flags & DOMAIN_BALLOON) && !d->probe.proven)
         return DOMAIN_STATE_BOOTING;
-    if (d->judgement.stuck_until_us > now_us)
+    if (d->judgement.stuck_until_us > now_us ||
+        (d->judgement.working && d->judgement.stuck_since_us > 0))
         return DOMAIN_STATE_STUCK;
     return d->judgement.lagging ? DOMAIN_STATE_SLOW : DOMAIN_STATE_OK;
 }

@@ -30,7 +30,8 @@ judge_ask(struct domain *d, uint64_t target_kib, int64_t now_us)
     if (j->working)
         return; /* asked for more: the running window decides */
     j->working = true;
-    j->lagging = false;
+    j->lagging = j->stuck_since_us > 0;
+    j->reach_kib = d->facts.actual_kib;
     j->asked_us = now_us;
     j->rate_us = now_us;
     j->rate_from_kib = d->facts.actual_kib;
@@ -168,7 +169,8 @@ judge_is_moving(const struct domain *d, int64_t now_us)
 {
     const struct judgement *j = &d->judgement;
 
-    return j->working || j->moving ||
+    /* Another try with a guest that was stuck is nothing to wait for. */
+    return (j->working && !judge_is_retried(d)) || j->moving ||
            (j->raised_us > 0 && d->facts.actual_kib < d->facts.target_kib &&
             now_us - j->raised_us < JUDGE_STILL_US);
 }
@@ -189,6 +191,12 @@ judge_poke(struct domain *d, int64_t now_us)
         return false;
     j->poked = true;
     return true;
+}
+
+bool
+judge_is_retried(const struct domain *d)
+{
+    return d->judgement.working && d->judgement.stuck_since_us > 0;
 }
 
 bool
@@ -249,7 +257,8 @@ judge_lag(struct domain *d, int64_t remaining_us, int64_t now_us)
 void
 judge_relax(struct domain *d)
 {
-    d->judgement.lagging = false;
+    if (!judge_is_retried(d))
+        d->judgement.lagging = false;
 }
 
 uint64_t

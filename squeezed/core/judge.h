@@ -52,6 +52,10 @@ judge_is_stuck(const struct domain *domain, int64_t now_us);
 bool
 judge_poke(struct domain *domain, int64_t now_us);
 
+/* It was stuck, and is being tried again: nobody counts on it. */
+bool
+judge_is_retried(const struct domain *domain);
+
 bool
 judge_is_uncooperative(const struct domain *domain, int64_t now_us);
 

@@ -197,7 +197,7 @@ set_costless(struct planner *p, struct demand *ret)
         demand.gap_kib += gap_kib(d);
         demand.coming_kib += sub_or_0(
             min_u64(d->facts.target_kib, d->facts.actual_kib), d->next_kib);
-        demand.works |= d->judgement.working;
+        demand.works |= d->judgement.working && !judge_is_retried(d);
     }
     *ret = demand;
 }
