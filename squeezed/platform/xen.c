@@ -196,6 +196,23 @@ make_room(struct xen_platform *xen, size_t count)
     return true;
 }
 
+/* A target that is no number moves no guest, and shows no difference to the one
+ * that is wanted. */
+static void
+mend_target(struct xen_platform *xen, struct xen_domain *domain,
+            const struct domain_facts *facts)
+{
+    const uint32_t untouchable = DOMAIN_PAUSED | DOMAIN_FROZEN |
+                                 DOMAIN_SHUTDOWN | DOMAIN_DYING |
+                                 DOMAIN_BUILDING;
+
+    if (domain->values[XEN_KEY_TARGET].state != XEN_VALUE_BAD ||
+        xen->view.read_only || !(facts->flags & DOMAIN_MANAGED) ||
+        (facts->flags & untouchable))
+        return;
+    xen_writer_restore(xen->writer, domain, facts->target_kib);
+}
+
 /* The cache has what was listed, in the same order (less, if there was no
  * memory for it).  A domain whose keys are still being read is unmanaged. */
 static void
@@ -215,6 +232,8 @@ fill_facts(struct xen_platform *xen)
                      &xen->facts[i]);
         if (domain)
             note_built(domain, &xen->facts[i]);
+        if (was_read)
+            mend_target(xen, domain, &xen->facts[i]);
     }
 }
 
@@ -255,7 +274,8 @@ write_zero(struct xen_platform *xen)
     const struct xen_hypervisor_domain *seen = find_listed(xen, 0);
     uint64_t min_kib, max_kib;
 
-    if (!xen->zero.managed || xen->view.read_only || xen->zero.written || !domain || !seen)
+    if (!xen->zero.managed || xen->view.read_only || xen->zero.written ||
+        !domain || !seen)
         return;
     xen_zero_range(&xen->zero, &domain->values[XEN_KEY_DYNAMIC_MAX],
                    seen->held_kib, &min_kib, &max_kib);

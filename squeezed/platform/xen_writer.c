@@ -368,3 +368,15 @@ xen_writer_apply(struct xen_writer *writer, const struct setting *settings,
         set_limit(writer, domain, settings[i].limit_kib);
     }
 }
+
+void
+xen_writer_restore(struct xen_writer *writer, struct xen_domain *domain,
+                   uint64_t target_kib)
+{
+    if (!xsc_is_up(writer->xsc) || domain->writes)
+        return;
+    domain->written_mark = xen_cache_is_marked(domain);
+    domain->written_kib = target_kib;
+    if (!send_alone(writer, domain))
+        complain(domain, "its target", ERR_NO_MEMORY);
+}

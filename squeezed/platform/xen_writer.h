@@ -24,4 +24,9 @@ void
 xen_writer_apply(struct xen_writer *writer, const struct setting *settings,
                  size_t count);
 
+/* Nobody can read the target in the store: this one takes its place. */
+void
+xen_writer_restore(struct xen_writer *writer, struct xen_domain *domain,
+                   uint64_t target_kib);
+
 #endif
