@@ -126,12 +126,16 @@ move_all(struct bench *b)
 
 enum phase { AT_REST, SQUEEZE, MOVING, PHASES };
 
+static const char *const phase_names[PHASES] = { "rest", "squeeze", "moving" };
+
 static double
 measure(struct bench *b, enum phase phase, size_t passes)
 {
-    double sum = 0, start;
+    double sum = 0;
 
     for (size_t i = 0; i < passes; i++) {
+        double start;
+
         if (phase == MOVING)
             move_all(b);
         start = cpu_us();
@@ -142,32 +146,90 @@ measure(struct bench *b, enum phase phase, size_t passes)
     return sum / (double)passes;
 }
 
-int
-main(void)
+/* An eighth of all memory, at once. */
+static void
+ask(struct bench *b)
+{
+    uint64_t kib = b->snapshot.count * GIB / 8;
+
+    b->request = (struct request){
+        .seq = 1, .min_kib = kib, .max_kib = kib, .deadline_us = INT64_MAX
+    };
+    b->planner.queue.count = 1;
+}
+
+/* Goes through the phases up to this one, which takes so many passes. */
+static double
+run_to(struct bench *b, size_t n, enum phase phase, size_t passes)
+{
+    set_up(b, n);
+    pass(b);
+    apply(b);
+    if (phase == AT_REST)
+        return measure(b, AT_REST, passes);
+    ask(b);
+    if (phase == MOVING)
+        measure(b, SQUEEZE, 1);
+    return measure(b, phase, passes);
+}
+
+static size_t
+bytes_per_domain(void)
+{
+    return sizeof(struct domain) + sizeof(struct share_member) +
+           sizeof(uint32_t) + sizeof(struct setting) + sizeof(uint32_t);
+}
+
+static void
+print_table(void)
 {
     printf("%8s %12s %12s %12s %12s\n", "domains", "at rest us", "squeeze us",
            "moving us", "bytes/domain");
     for (size_t n = 10; n <= 10000; n *= 10) {
-        struct bench b;
-        double us[PHASES];
+        printf("%8zu", n);
+        for (enum phase phase = AT_REST; phase < PHASES; phase++) {
+            struct bench b;
 
-        set_up(&b, n);
-        pass(&b);
-        apply(&b);
-        us[AT_REST] = measure(&b, AT_REST, 100000 / n + 10);
-        b.request = (struct request){ .seq = 1,
-                                      .min_kib = n * GIB / 8,
-                                      .max_kib = n * GIB / 8,
-                                      .deadline_us = INT64_MAX };
-        b.planner.queue.count = 1;
-        us[SQUEEZE] = measure(&b, SQUEEZE, 1);
-        us[MOVING] = measure(&b, MOVING, 100000 / n + 10);
-        printf("%8zu %12.1f %12.1f %12.1f %12zu\n", n, us[AT_REST], us[SQUEEZE],
-               us[MOVING],
-               sizeof(struct domain) + sizeof(struct share_member) +
-                   sizeof(uint32_t) + sizeof(struct setting) +
-                   sizeof(uint32_t));
-        tear_down(&b);
+            printf(" %12.1f", run_to(&b, n, phase,
+                                     phase == SQUEEZE ? 1 : 100000 / n + 10));
+            tear_down(&b);
+        }
+        printf(" %12zu\n", bytes_per_domain());
     }
+}
+
+static int
+print_usage(void)
+{
+    fputs("usage: bench_planner [DOMAINS rest|squeeze|moving PASSES]\n",
+          stderr);
+    return 2;
+}
+
+/* One phase alone, for instructions.sh. */
+static int
+run_phase(char **args)
+{
+    size_t n = strtoul(args[0], NULL, 10), passes = strtoul(args[2], NULL, 10);
+    struct bench b;
+
+    for (enum phase phase = AT_REST; n > 0 && phase < PHASES; phase++) {
+        if (strcmp(args[1], phase_names[phase]) != 0)
+            continue;
+        run_to(&b, n, phase, passes);
+        tear_down(&b);
+        return 0;
+    }
+    return print_usage();
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc == 4)
+        return run_phase(argv + 1);
+    if (argc != 1)
+        return print_usage();
+    print_table();
     return 0;
 }
