@@ -105,7 +105,7 @@ audit_init(struct audit *a, const struct scenario *scenario,
         if (d[i].domid != 0)
             a->start_kib += d[i].actual_kib;
     }
-    audit_taken(a, sim);
+    audit_taken(a, sim, NULL);
     return true;
 }
 
@@ -171,29 +171,60 @@ audit_headroom_kib(const struct scenario *scenario, const struct platform *sim)
     return kib;
 }
 
+/* What the broker has decided to keep for somebody, and is being stored. */
+static uint64_t
+staged_kib(const struct platform *sim, struct broker *broker)
+{
+    const struct planner *planner = broker ? broker_planner(broker) : NULL;
+    size_t count;
+    const struct ledger_entry *e = sim_ledger(sim, &count);
+    uint64_t known = 0, stored = 0;
+
+    for (size_t i = 0; planner && i < planner->ledger.count; i++)
+        known += planner->ledger.entries[i].amount_kib;
+    for (size_t i = 0; i < count; i++)
+        stored += e[i].amount_kib;
+    return sub_or_0(known, stored);
+}
+
 /* As much as there is now, or 0: the cushion is for reservations. */
 static int64_t
-floor_now_kib(const struct audit *a, const struct platform *sim)
+floor_now_kib(const struct audit *a, const struct platform *sim,
+              struct broker *broker)
 {
     int64_t kib = audit_headroom_kib(a->scenario, sim);
 
+    kib -= (int64_t)staged_kib(sim, broker);
     return min_i64(kib + (int64_t)a->scenario->cushion_kib, 0);
 }
 
 void
-audit_taken(struct audit *a, const struct platform *sim)
+audit_taken(struct audit *a, const struct platform *sim, struct broker *broker)
 {
-    a->floor_kib = min_i64(a->floor_kib, floor_now_kib(a, sim));
+    a->floor_kib = min_i64(a->floor_kib, floor_now_kib(a, sim, broker));
 }
 
 /* ---------------------------------------------------------- the first promise
  */
 
+/* Domain 0 grows as it likes while nobody manages it: that is no action of
+ * ours. */
+static void
+look_at_dom0(struct audit *a, const struct simulation_now *now)
+{
+    const struct sim_domain *d = sim_find(now->sim, 0);
+    uint64_t actual = d && !d->managed ? d->actual_kib : 0;
+
+    if (actual > a->dom0_kib)
+        audit_taken(a, now->sim, now->broker);
+    a->dom0_kib = actual;
+}
+
 static void
 look_at_headroom(struct audit *a, const struct simulation_now *now)
 {
     int64_t kib = audit_headroom_kib(a->scenario, now->sim);
-    int64_t floor = floor_now_kib(a, now->sim);
+    int64_t floor = floor_now_kib(a, now->sim, now->broker);
 
     if (floor < a->floor_kib)
         violate(a, now->t_us, 1,
@@ -260,25 +291,40 @@ look_at_targets(struct audit *a, const struct simulation_now *now)
 /* --------------------------------------------------------- the fourth promise
  */
 
-/* The first look after the instant of its submission. */
-static void
-look_at_hopeless(struct audit *a, const struct simulation_now *now,
-                 const struct simulation *simulation)
+void
+audit_before_pass(struct audit *a, const struct simulation_now *now,
+                  const struct simulation *simulation)
 {
     size_t count = simulation_request_count(simulation);
+    int64_t most;
 
+    if (a->hopeless_next == count || !broker_planner(now->broker))
+        return; /* it has to read its ledger first */
+    most = simulation_most_kib(a->scenario, now->sim);
     for (; a->hopeless_next < count; a->hopeless_next++) {
-        const struct simulated_request *r =
+        struct simulated_request *r =
             simulation_request(simulation, a->hopeless_next);
+        const struct scenario_event *e = &a->scenario->events[r->event];
 
-        if (r->submitted_us == a->start_us + now->t_us)
-            return;
-        if (r->hopeless && r->answered_us != r->submitted_us)
+        r->hopeless = !e->wait && r->answered_us < 0 && e->min_kib > 0 &&
+                      (int64_t)e->min_kib > most;
+    }
+}
+
+void
+audit_after_pass(struct audit *a, const struct simulation_now *now,
+                 const struct simulation *simulation)
+{
+    for (size_t i = a->hopeless_done; i < a->hopeless_next; i++) {
+        const struct simulated_request *r = simulation_request(simulation, i);
+
+        if (r->hopeless && r->answered_us < 0)
             violate(a, now->t_us, 4,
-                    "event %" PRIu32 ": what can't be had was not refused at "
-                    "once",
+                    "event %" PRIu32
+                    ": what can't be had was not refused at once",
                     a->scenario->events[r->event].number);
     }
+    a->hopeless_done = a->hopeless_next;
 }
 
 /* ---------------------------------------------------------- the fifth promise
@@ -351,16 +397,11 @@ look_at_dip(struct audit *a, const struct simulation_now *now)
 }
 
 void
-audit_submit(struct audit *a, const struct simulation *simulation,
-             const struct platform *sim, size_t i)
+audit_submit(struct audit *a, const struct platform *sim, size_t i)
 {
-    struct simulated_request *r = simulation_request(simulation, i);
-    const struct scenario_event *e = &a->scenario->events[r->event];
     size_t count;
     const struct sim_domain *d = sim_domains(sim, &count);
 
-    r->hopeless = !e->wait && e->min_kib > 0 &&
-                  (int64_t)e->min_kib > simulation_most_kib(a->scenario, sim);
     follow_domains(a, sim);
     for (size_t k = 0; k < count && i == 0; k++)
         a->domains[k].writes_at_request = d[k].target_writes;
@@ -383,15 +424,18 @@ look_at_first_request(struct audit *a, const struct simulation_now *now,
 }
 
 /* Could this domain take a part of what nobody uses?  One that is stuck isn't
- * given anything until that verdict expires. */
+ * given anything until that verdict expires; one below its minimum takes what
+ * it lacks of that, or nothing. */
 static bool
-could_take(const struct audit *a, const struct domain *d, int64_t now_us)
+could_take(const struct audit *a, const struct domain *d, int64_t unused_kib,
+           int64_t now_us)
 {
     enum domain_state state = host_domain_state(d, now_us);
+    uint64_t lack = sub_or_0(d->lower_kib, d->held_kib);
 
     return d->movable &&
            (state == DOMAIN_STATE_OK || state == DOMAIN_STATE_STUCK) &&
-           d->judgement.slack_kib == 0 &&
+           d->judgement.slack_kib == 0 && (int64_t)lack <= unused_kib &&
            d->facts.target_kib + a->scenario->tolerance_kib < d->upper_kib;
 }
 
@@ -400,15 +444,22 @@ audit_is_settled(const struct audit *a, const struct simulation_now *now)
 {
     const struct planner *planner = broker_planner(now->broker);
     int64_t kib = audit_headroom_kib(a->scenario, now->sim);
+    bool takes = false;
 
     if (!sim_at_rest(now->sim) || !planner)
         return false;
     if (kib < (int64_t)max_u64(a->scenario->tolerance_kib, KIB_PER_PAGE))
         return true;
-    for (size_t i = 0; i < planner->host.count; i++)
-        if (could_take(a, &planner->host.domains[i], a->start_us + now->t_us))
-            return false;
-    return true;
+    for (size_t i = 0; i < planner->host.count; i++) {
+        const struct domain *d = &planner->host.domains[i];
+
+        if (could_take(a, d, kib, a->start_us + now->t_us))
+            takes = true;
+        /* It is saved for one that can't have its minimum. */
+        if (d->movable && d->held_kib < d->lower_kib)
+            return true;
+    }
+    return !takes;
 }
 
 void
@@ -417,9 +468,9 @@ audit_look(struct audit *a, const struct simulation_now *now,
 {
     follow_domains(a, now->sim);
     look_at_sums(a, now);
+    look_at_dom0(a, now);
     look_at_headroom(a, now);
     look_at_targets(a, now);
-    look_at_hopeless(a, now, simulation);
     look_at_dip(a, now);
     look_at_first_request(a, now, simulation);
     if (a->check_ledger)

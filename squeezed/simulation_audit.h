@@ -27,8 +27,10 @@ struct audit {
     int64_t floor_kib;    /* headroom may not fall below it: 0, or what theft
                            * has left */
     bool seen;            /* min_headroom_kib says something */
+    uint64_t dom0_kib;    /* what domain 0 holds while nobody manages it */
     bool check_ledger;    /* after a restart */
-    size_t hopeless_next; /* requests before this one were refused in time */
+    size_t hopeless_next; /* the first request that was not looked at */
+    size_t hopeless_done;
     int64_t max_dip_kib;
     int64_t settled_us;    /* nothing has changed since */
     uint64_t first_writes; /* the most writes of one domain for the first
@@ -48,14 +50,24 @@ audit_done(struct audit *audit);
 int64_t
 audit_headroom_kib(const struct scenario *scenario, const struct platform *sim);
 
-/* Somebody took memory behind the broker's back. */
+/* Somebody took memory behind the broker's back (which may be NULL). */
 void
-audit_taken(struct audit *audit, const struct platform *sim);
+audit_taken(struct audit *audit, const struct platform *sim,
+            struct broker *broker);
 
 /* Request i is about to be submitted. */
 void
-audit_submit(struct audit *audit, const struct simulation *simulation,
-             const struct platform *sim, size_t i);
+audit_submit(struct audit *audit, const struct platform *sim, size_t i);
+
+/* The broker is about to make a pass, and has made it: what can't be had has
+ * to be refused in that one. */
+void
+audit_before_pass(struct audit *audit, const struct simulation_now *now,
+                  const struct simulation *simulation);
+
+void
+audit_after_pass(struct audit *audit, const struct simulation_now *now,
+                 const struct simulation *simulation);
 
 /* After everything that may have changed something. */
 void

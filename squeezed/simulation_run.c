@@ -76,7 +76,7 @@ run_submit(void *context, size_t request)
 {
     struct run *run = context;
 
-    audit_submit(&run->audit, run->simulation, run->sim, request);
+    audit_submit(&run->audit, run->sim, request);
     simulation_request(run->simulation, request)->limit_us =
         simulation_limit_us(run->scenario, run->simulation, run->sim, request);
 }
@@ -86,7 +86,7 @@ run_taken(void *context)
 {
     struct run *run = context;
 
-    audit_taken(&run->audit, run->sim);
+    audit_taken(&run->audit, run->sim, run->broker);
 }
 
 /* ------------------------------------------------------------------ the start
@@ -192,6 +192,16 @@ next_us(const struct run *run)
         min_i64(sim_next_us(run->sim), simulation_next_us(run->simulation)));
 }
 
+static void
+pass_broker(struct run *run)
+{
+    const struct simulation_now now = this_instant(run);
+
+    audit_before_pass(&run->audit, &now, run->simulation);
+    broker_run(run->broker, run->now_us);
+    audit_after_pass(&run->audit, &now, run->simulation);
+}
+
 /* The host, then the events, then the broker; and again, as long as something
  * is due in this very instant.  False without memory. */
 static bool
@@ -205,7 +215,7 @@ pass_instant(struct run *run)
         if (simulation_wants_restart(run->simulation) && !restart(run))
             return false;
         if (broker_next_us(run->broker) <= run->now_us)
-            broker_run(run->broker, run->now_us);
+            pass_broker(run);
         look(run);
         if (next_us(run) > run->now_us)
             return true;
