@@ -4,6 +4,7 @@
  * is killed.  Below that, what a scenario's own keys can't expect. */
 #include "common/log.h"
 #include "squeezed/simulation_run.h"
+#include "tests/random.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -137,6 +138,15 @@ run_file(const char *name, struct simulation_run_options options, ...)
     scenario_free(s);
 }
 
+/* As many as usual, or RUNS of the environment. */
+static uint64_t
+runs(void)
+{
+    int number = random_runs(1000);
+
+    return number > 0 ? (uint64_t)number : 1;
+}
+
 static size_t
 domains_of(const struct scenario *s)
 {
@@ -156,7 +166,7 @@ START_TEST(comes_true)
     snprintf(running, sizeof running, "%s", files[_i]->d_name);
     read_text(running, text);
     s = read_scenario(text, NULL);
-    seeds = domains_of(s) > MANY_DOMAINS ? 1 : SEEDS;
+    seeds = domains_of(s) > MANY_DOMAINS ? 1 : min_u64(SEEDS, runs());
     for (uint64_t seed = 0; seed < seeds; seed++) {
         run(s, (struct simulation_run_options){ .seed = seed });
         assert_good(seed);
@@ -374,8 +384,9 @@ END_TEST
 static void
 add_table(TCase *c)
 {
-    tcase_add_loop_test(c, all_that_is_possible, 0, 257);
-    tcase_add_loop_test(c, all_but_the_inaccuracy, 0, 257);
+    tcase_add_loop_test(c, all_that_is_possible, 0, (int)min_u64(257, runs()));
+    tcase_add_loop_test(c, all_but_the_inaccuracy, 0,
+                        (int)min_u64(257, runs()));
     tcase_add_test(c, a_swap_takes_a_dozen_writes);
     tcase_add_test(c, what_is_impossible_is_not_tried);
     tcase_add_test(c, misbehaving_guests_are_not_pestered);
@@ -399,7 +410,8 @@ main(void)
         return EXIT_FAILURE;
     }
     tcase_add_loop_test(folder_case, comes_true, 0, file_count);
-    tcase_add_loop_test(restarts, may_be_killed_anywhere, 0, file_count);
+    tcase_add_loop_test(restarts, may_be_killed_anywhere, 0,
+                        (int)min_u64((uint64_t)file_count, runs()));
     tcase_set_timeout(folder_case, 60);
     tcase_set_timeout(restarts, 60);
     add_table(table);
