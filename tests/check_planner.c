@@ -271,6 +271,90 @@ START_TEST(a_probe_that_fails_is_undone_and_seldom)
 }
 END_TEST
 
+static void
+pass_for(int64_t us)
+{
+    int64_t end_us = toy.now_us + us;
+
+    while (toy.now_us < end_us) {
+        toy_advance(&toy, min_i64(toy.plan.next_us, end_us) - toy.now_us);
+        toy_pass(&toy);
+    }
+}
+
+/* At its minimum, where nothing may be taken from it, it is given 1 MiB; if
+ * its limit has no room for that, out of the headroom. */
+static void
+probe_at_minimum(uint64_t limit_kib, uint64_t free_kib, bool stuck)
+{
+    toy_init(&toy, GIB + 72 * MIB + free_kib);
+    toy_add(&toy, GIB, 4 * GIB, GIB);
+    toy.facts[0].flags = DOMAIN_MANAGED | DOMAIN_PROBE_READY;
+    toy.facts[0].limit_kib = limit_kib;
+    toy.guests[0].stuck = stuck;
+    toy_pass(&toy);
+}
+
+START_TEST(a_guest_at_its_minimum_is_given_some)
+{
+    probe_at_minimum(GIB + MIB, MIB, false);
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB + MIB);
+    ck_assert_uint_eq(toy.facts[0].limit_kib, GIB + MIB);
+    pass_for(US_PER_S);
+    ck_assert(toy.planner.host.domains[0].movable);
+}
+END_TEST
+
+START_TEST(out_of_the_headroom_if_need_be)
+{
+    probe_at_minimum(GIB, GIB, true);
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB + MIB);
+    ck_assert_uint_eq(toy.facts[0].limit_kib, GIB + MIB);
+    pass_for(5 * US_PER_S);
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB);
+    ck_assert_uint_eq(toy.facts[0].limit_kib, GIB);
+    ck_assert(!toy.planner.host.domains[0].movable);
+}
+END_TEST
+
+/* Before the others take what comes free. */
+START_TEST(a_probe_comes_before_growth)
+{
+    toy_init(&toy, 3 * GIB + 72 * MIB);
+    for (int i = 0; i < 3; i++)
+        toy_add(&toy, GIB, 8 * GIB, GIB);
+    toy.facts[0].flags = DOMAIN_MANAGED | DOMAIN_PROBE_READY;
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB);
+    toy_destroy(&toy, 2);
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB + MIB);
+    pass_for(US_PER_S);
+    ck_assert_uint_eq(toy.facts[0].actual_kib, GIB + GIB / 2);
+}
+END_TEST
+
+/* Without room for a probe there is nothing to look for all the time. */
+START_TEST(and_there_may_be_no_room)
+{
+    probe_at_minimum(GIB, 0, false);
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB);
+    ck_assert_int_gt(toy.plan.next_us - toy.now_us, US_PER_S);
+}
+END_TEST
+
+START_TEST(a_guest_below_its_minimum_is_brought_there)
+{
+    toy_init(&toy, 2 * GIB);
+    toy_add(&toy, GIB, GIB, 512 * MIB);
+    toy.facts[0].flags = DOMAIN_MANAGED | DOMAIN_PROBE_READY;
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB);
+    pass_for(US_PER_S);
+    ck_assert_uint_eq(toy.facts[0].actual_kib, GIB);
+}
+END_TEST
+
 START_TEST(a_request_waits_for_the_unproven)
 {
     full_host(2);
@@ -607,6 +691,11 @@ main(void)
     tcase_add_test(tcase, the_uncooperative_are_marked_after_20_s);
     tcase_add_test(tcase, a_probe_finds_a_balloon);
     tcase_add_test(tcase, a_probe_that_fails_is_undone_and_seldom);
+    tcase_add_test(tcase, a_guest_at_its_minimum_is_given_some);
+    tcase_add_test(tcase, out_of_the_headroom_if_need_be);
+    tcase_add_test(tcase, a_probe_comes_before_growth);
+    tcase_add_test(tcase, and_there_may_be_no_room);
+    tcase_add_test(tcase, a_guest_below_its_minimum_is_brought_there);
     tcase_add_test(tcase, a_request_waits_for_the_unproven);
     tcase_add_test(tcase, but_not_for_long);
     tcase_add_test(tcase, a_storm_costs_one_squeeze);

@@ -51,12 +51,14 @@ struct judgement {
 /* Whether a guest balloons at all: see probe.h. */
 struct probe {
     bool proven;
+    bool cramped;        /* it is time, and there is no room for it */
     int64_t started_us;  /* 0: none under way */
     int64_t stopped_us;  /* the last one; 0: none yet */
     int64_t next_us;     /* the next one, if nobody waits for memory */
     int64_t pause_us;    /* the pause before that */
     uint64_t actual_kib; /* at started_us: */
     uint64_t old_target_kib;
+    uint64_t old_limit_kib;
 };
 
 struct domain {

@@ -300,6 +300,7 @@ planner_pass(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
     shares_set(p, &tally, plan->unmet_kib, now_us);
     if (find_laggards(p, need, now_us))
         shares_set_around_laggards(p, &tally, plan->unmet_kib, now_us);
+    targets_probe(p, &tally, plan, now_us);
     targets_set(p, &tally, plan, now_us);
     targets_tend(p, plan, now_us);
     list_debtors(p, plan, now_us);

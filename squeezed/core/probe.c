@@ -17,37 +17,83 @@ probe_is_running(const struct domain *d)
 
 /* 1 MiB less than it holds, where its range has room for that. */
 static bool
-start(struct domain *d, int64_t now_us, uint64_t *ret_target_kib)
+order_less(const struct domain *d, struct probe_order *ret)
+{
+    uint64_t from_kib = min_u64(d->facts.target_kib, d->facts.actual_kib);
+
+    ret->target_kib = sub_or_0(from_kib, PROBE_KIB);
+    ret->limit_kib = d->facts.limit_kib;
+    return from_kib >= PROBE_KIB && ret->target_kib >= d->lower_kib &&
+           ret->target_kib <= d->upper_kib;
+}
+
+uint64_t
+probe_order_cost_kib(const struct domain *d, const struct probe_order *order)
+{
+    const struct domain_facts *f = &d->facts;
+
+    if (order->limit_kib <= f->limit_kib)
+        return 0;
+    return sub_or_0(order->limit_kib + f->extra_kib,
+                    max_u64(f->actual_kib, f->limit_kib + f->extra_kib));
+}
+
+/* 1 MiB more, or its minimum. */
+static bool
+order_more(const struct domain *d, uint64_t room_kib, struct probe_order *ret)
+{
+    ret->target_kib = max_u64(d->facts.target_kib + PROBE_KIB, d->lower_kib);
+    ret->limit_kib = max_u64(d->facts.limit_kib, ret->target_kib);
+    return ret->target_kib <= d->upper_kib &&
+           probe_order_cost_kib(d, ret) <= room_kib;
+}
+
+static bool
+start(struct domain *d, uint64_t room_kib, int64_t now_us,
+      struct probe_order *ret)
 {
     struct probe *p = &d->probe;
-    uint64_t from_kib = min_u64(d->facts.target_kib, d->facts.actual_kib);
-    uint64_t target_kib = sub_or_0(from_kib, PROBE_KIB);
+    struct probe_order order;
 
-    if (from_kib < PROBE_KIB || target_kib < d->lower_kib ||
-        target_kib > d->upper_kib)
+    p->cramped = !order_less(d, &order) && !order_more(d, room_kib, &order);
+    if (p->cramped)
         return false;
     p->started_us = now_us;
     p->actual_kib = d->facts.actual_kib;
     p->old_target_kib = d->facts.target_kib;
-    *ret_target_kib = target_kib;
+    p->old_limit_kib = d->facts.limit_kib;
+    *ret = order;
     return true;
+}
+
+/* It went where it was sent. */
+static bool
+has_moved(const struct domain *d)
+{
+    const struct probe *p = &d->probe;
+    bool down = d->facts.target_kib < p->old_target_kib;
+
+    return down ? d->facts.actual_kib + PROBE_PROOF_KIB <= p->actual_kib
+                : d->facts.actual_kib >= p->actual_kib + PROBE_PROOF_KIB;
 }
 
 /* In either case the guest gets its old target back, unless its range or its
  * limit no longer allow that. */
-static uint64_t
-restored_target(const struct domain *d)
+static void
+restore(const struct domain *d, struct probe_order *ret)
 {
     uint64_t target = d->probe.old_target_kib;
 
     if (target < d->lower_kib || target > d->upper_kib ||
         target > d->facts.limit_kib)
-        return d->facts.target_kib;
-    return target;
+        target = d->facts.target_kib;
+    ret->target_kib = target;
+    ret->limit_kib =
+        min_u64(d->facts.limit_kib, max_u64(d->probe.old_limit_kib, target));
 }
 
 static void
-stop(struct domain *d, bool proven, int64_t now_us, uint64_t *ret_target_kib)
+stop(struct domain *d, bool proven, int64_t now_us, struct probe_order *ret)
 {
     struct probe *p = &d->probe;
 
@@ -58,7 +104,7 @@ stop(struct domain *d, bool proven, int64_t now_us, uint64_t *ret_target_kib)
                       ? PROBE_PAUSE_US
                       : min_i64(2 * p->pause_us, PROBE_LONGEST_PAUSE_US);
     p->next_us = now_us + p->pause_us;
-    *ret_target_kib = restored_target(d);
+    restore(d, ret);
 }
 
 static bool
@@ -69,8 +115,8 @@ is_time(const struct probe *p, bool eager, int64_t now_us)
 }
 
 bool
-probe_look(struct domain *d, bool eager, int64_t now_us,
-           uint64_t *ret_target_kib)
+probe_look(struct domain *d, bool eager, uint64_t room_kib, int64_t now_us,
+           struct probe_order *ret)
 {
     struct probe *p = &d->probe;
 
@@ -81,14 +127,14 @@ probe_look(struct domain *d, bool eager, int64_t now_us,
         return false;
     }
     if (!probe_is_running(d))
-        return is_time(p, eager, now_us) && start(d, now_us, ret_target_kib);
-    if (d->facts.actual_kib + PROBE_PROOF_KIB <= p->actual_kib) {
-        stop(d, true, now_us, ret_target_kib);
+        return is_time(p, eager, now_us) && start(d, room_kib, now_us, ret);
+    if (has_moved(d)) {
+        stop(d, true, now_us, ret);
         return true;
     }
     if (now_us - p->started_us < PROBE_US)
         return false;
-    stop(d, false, now_us, ret_target_kib);
+    stop(d, false, now_us, ret);
     return true;
 }
 
@@ -97,6 +143,7 @@ probe_next_us(const struct domain *d)
 {
     if (!probe_is_candidate(d))
         return TIME_NEVER_US;
-    return probe_is_running(d) ? d->probe.started_us + PROBE_US
-                               : d->probe.next_us;
+    if (probe_is_running(d))
+        return d->probe.started_us + PROBE_US;
+    return d->probe.cramped ? TIME_NEVER_US : d->probe.next_us;
 }

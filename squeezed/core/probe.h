@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Does a guest balloon at all?  Some can't say so: a Linux guest started by xl
  * has no key for it that it may write.  So it is asked for 1 MiB, with its
- * limit untouched, and gets it back whatever comes of it.  Pure. */
+ * limit untouched, and gets it back whatever comes of it.  One that is at its
+ * minimum, or below, is given some instead: up to its limit if that will do
+ * (xl's limits are 1 MiB above targets), else out of the headroom.  Pure. */
 #ifndef CORE_PROBE_H
 #define CORE_PROBE_H
 
@@ -30,12 +32,22 @@ probe_is_candidate(const struct domain *domain);
 bool
 probe_is_running(const struct domain *domain);
 
+struct probe_order {
+    uint64_t target_kib;
+    uint64_t limit_kib;
+};
+
 /* Once after each look, for each domain; eager: a request waits for memory
- * that unproven guests may have.  True if the domain needs a new target:
- * *ret_target_kib, with the limit as it is. */
+ * that unproven guests may have; room_kib: headroom that it may use.  True if
+ * the domain needs what is in *ret. */
 bool
-probe_look(struct domain *domain, bool eager, int64_t now_us,
-           uint64_t *ret_target_kib);
+probe_look(struct domain *domain, bool eager, uint64_t room_kib, int64_t now_us,
+           struct probe_order *ret);
+
+/* The headroom that the order takes. */
+uint64_t
+probe_order_cost_kib(const struct domain *domain,
+                     const struct probe_order *order);
 
 /* When its next probe begins or the one under way ends; TIME_NEVER_US. */
 int64_t

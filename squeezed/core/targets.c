@@ -271,17 +271,34 @@ mark(const struct domain *d, struct plan *plan, int64_t now_us)
 void
 targets_tend(struct planner *p, struct plan *plan, int64_t now_us)
 {
-    bool eager = p->queue.count > 0;
-    uint64_t target_kib;
-
     for (size_t i = 0; i < p->host.count; i++) {
         struct domain *d = &p->host.domains[i];
 
         if (d->movable) {
             poke(d, plan, now_us);
             mark(d, plan, now_us);
-        } else if (probe_look(d, eager, now_us, &target_kib)) {
-            setting_of(plan, d)->target_kib = target_kib;
         }
+    }
+}
+
+void
+targets_probe(struct planner *p, struct tally *t, struct plan *plan,
+              int64_t now_us)
+{
+    bool eager = p->queue.count > 0;
+    struct probe_order order;
+
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+        int64_t room = t->headroom_kib - (int64_t)plan->unmet_kib;
+        struct setting *s;
+
+        if (d->movable || !probe_look(d, eager, or_0(room), now_us, &order))
+            continue;
+        t->headroom_kib -= (int64_t)probe_order_cost_kib(d, &order);
+        s = setting_of(plan, d);
+        s->target_kib = order.target_kib;
+        s->limit_kib = order.limit_kib;
+        s->grows = order.limit_kib > d->facts.limit_kib;
     }
 }

@@ -7,14 +7,19 @@
 
 #include "squeezed/core/tally.h"
 
+/* Probes the unproven; before the headroom goes to others.  What it took of it
+ * leaves the tally. */
+void
+targets_probe(struct planner *planner, struct tally *tally, struct plan *plan,
+              int64_t now_us);
+
 /* Adds the settings to plan; after the shares were set.  plan->unmet_kib is
  * what requests still want. */
 void
 targets_set(struct planner *planner, const struct tally *tally,
             struct plan *plan, int64_t now_us);
 
-/* Wakes sleeping drivers, marks the uncooperative, probes the unproven; after
- * targets_set(). */
+/* Wakes sleeping drivers, marks the uncooperative; after targets_set(). */
 void
 targets_tend(struct planner *planner, struct plan *plan, int64_t now_us);
 
