@@ -321,7 +321,7 @@ START_TEST(slow)
 END_TEST
 
 /* It answers some requests, and hangs up: for seconds. */
-static const unsigned cut_at[] = { 1, 10, 62, 64, 66 };
+static const unsigned cut_at[] = { 1, 10, 64 };
 
 START_TEST(hangs_up)
 {
@@ -578,14 +578,16 @@ main(void)
 {
     Suite *suite = suite_create("xenstore faults");
     TCase *ended = add_case(suite, "ended", set_up);
-    TCase *mad = add_case(suite, "mad", set_up_proxied);
-    TCase *store = add_case(suite, "store", set_up_proxied);
     TCase *absent = add_case(suite, "absent", set_up_host);
+    TCase *mad = tcase_create("mad");
     SRunner *runner;
     int failed;
 
     if (!store_possible())
         return 77;
+    /* It is the proxy that is mad, whatever xenstored is behind it. */
+    if (!strcmp(kind(), "c"))
+        mad = add_case(suite, "mad", set_up_proxied);
     setvbuf(stdout, NULL, _IOLBF, 0);
     tcase_add_test(ended, stopped);
     tcase_add_test(ended, killed_and_restarted);
@@ -597,7 +599,7 @@ main(void)
     tcase_add_loop_test(mad, garbage, 0, GARBAGE_KINDS);
     tcase_add_test(mad, nothing_but_garbage);
     tcase_add_test(mad, a_grant_is_never_stored);
-    tcase_add_test(store, nothing_can_be_stored);
+    tcase_add_test(mad, nothing_can_be_stored);
     tcase_add_test(absent, no_xenstore_at_start);
     tcase_add_test(absent, no_xen_at_start);
     tcase_add_test(absent, neither_at_start);

@@ -121,8 +121,9 @@ write_config(struct rig *rig)
         die(rig->config);
     fprintf(file,
             "socket = %s\nmemory-socket =\nxenstore = %s/%s\n"
-            "balloon = always\nlog = stderr\nlog-level = %s\n%s\n",
+            "balloon = %s\nlog = stderr\nlog-level = %s\n%s\n",
             rig->socket, rig->store.dir, rig->proxied ? "proxy" : "socket",
+            rig->balloon ? rig->balloon : "always",
             rig->level ? rig->level : "info", rig->extra ? rig->extra : "");
     fclose(file);
 }

@@ -36,6 +36,7 @@ struct rig {
     bool proxied;
     unsigned rate_mib_s; /* of each guest; 0: 4096 */
     const char *level;   /* of the log; NULL: info */
+    const char *balloon; /* squeezed's rule; NULL: always */
     const char *extra;   /* more lines of the configuration; NULL: none */
     pid_t guests;        /* the process that plays them */
     pid_t squeezed;      /* 0: not started */
