@@ -162,8 +162,9 @@ check_refusals(void)
 static bool
 movable(const struct domain_facts *f)
 {
-    return (f->flags & DOMAIN_MANAGED) && (f->flags & DOMAIN_BALLOON) &&
-           !(f->flags & DOMAIN_PAUSED);
+    const struct domain *d = host_find(&toy.planner.host, f->domid);
+
+    return d && d->movable; /* a balloon may have been proven by a probe */
 }
 
 static uint64_t
