@@ -78,7 +78,7 @@ static void __attribute__((noreturn)) attack(const struct attack *what)
 {
     struct xs_handle *xs = xs_open(0);
     char path[100], value[BIG_BYTES];
-    size_t leaves = 0;
+    size_t leaves = 1;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     while (leaves < 4 && what->leaves[leaves])

@@ -428,7 +428,7 @@ rig_get(struct rig *rig, const char *path, int *ret_status)
     return fd < 0 ? NULL : receive_body(fd, ret_status);
 }
 
-static int
+static int __attribute__((format(printf, 3, 0)))
 send_call(struct rig *rig, const char *method, const char *params, va_list args)
 {
     char text[512], body[700];
