@@ -5,6 +5,7 @@
 #include "squeezed/platform/scenario.h"
 #include "squeezed/simulation_run.h"
 #include "tools/sim_from_status.h"
+#include "tools/sim_plot.h"
 #include "tools/sim_report.h"
 #include "tools/sim_trace.h"
 
@@ -130,7 +131,7 @@ take_option(struct settings *s, int code, const char *value)
         return true;
     case OPTION_PLOT:
         s->plot = value;
-        return sim_trace_terminal(value) ||
+        return sim_plot_terminal(value) ||
                complain("plot", value, "a file that ends in .svg or .png");
     case OPTION_FROM_STATUS:
         s->from_status = value;
@@ -282,7 +283,7 @@ run_one(const struct settings *s, const struct scenario *scenario)
     if (trace && fclose(trace) != 0)
         status = file_failed(path);
     if (s->plot && status != EXIT_USAGE &&
-        !sim_trace_plot(path, s->plot, &results, message, sizeof message)) {
+        !sim_plot(path, s->plot, scenario, &results, message, sizeof message)) {
         fprintf(stderr, "squeezesim: %s\n", message);
         status = EXIT_USAGE;
     }
