@@ -4,6 +4,7 @@
  * nothing happens.  Run by `make bench`. */
 #include "tests/fakexen/rig.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,7 @@ static uint64_t
 proc_number(const char *name)
 {
     char path[64], line[256];
-    uint64_t number = 0;
+    uint64_t value = 0;
     size_t length = strlen(name);
     FILE *file;
 
@@ -79,10 +80,10 @@ proc_number(const char *name)
     file = fopen(path, "r");
     while (file && fgets(line, sizeof(line), file))
         if (strncmp(line, name, length) == 0 && line[length] == ':')
-            number = strtoull(line + length + 1, NULL, 10);
+            value = strtoull(line + length + 1, NULL, 10);
     if (file)
         fclose(file);
-    return number;
+    return value;
 }
 
 /* CPU time that it has used so far. */
@@ -128,6 +129,7 @@ static void
 set_up(void)
 {
     rig_start(&rig);
+    assert(rig.hv);
     for (uint32_t domid = RIG_GUESTS + 1; domid <= GUESTS; domid++)
         add_guest(domid);
     fakehv_lock(rig.hv);

@@ -234,19 +234,19 @@ range_is_bad(struct xen_domain *domain)
         evtimer_add(domain->settle, &wait);
 }
 
-/* Sets what is in force; true if that is a change. */
+/* Sets what is in force (NULL: no range); true if that is a change. */
 static bool
-range_set(struct xen_domain *domain, bool managed,
-          const struct xen_range *range)
+range_set(struct xen_domain *domain, const struct xen_range *range)
 {
+    bool managed = range != NULL;
     bool changed = domain->managed != managed || domain->range_error[0] ||
-                   (managed && memcmp(&domain->range, range, sizeof(*range)));
+                   (range && memcmp(&domain->range, range, sizeof(*range)));
 
     if (domain->settle)
         evtimer_del(domain->settle);
     domain->managed = managed;
     domain->range_error[0] = '\0';
-    if (managed)
+    if (range)
         domain->range = *range;
     domain->range_lost =
         !managed && (domain->range_lost || domain->was_managed);
@@ -264,9 +264,9 @@ range_judge(struct xen_domain *domain)
 
     switch (xen_range_read(domain->values, &range, text, sizeof(text))) {
     case XEN_RANGE_NONE:
-        return range_set(domain, false, NULL);
+        return range_set(domain, NULL);
     case XEN_RANGE_GOOD:
-        return range_set(domain, true, &range);
+        return range_set(domain, &range);
     case XEN_RANGE_BAD:
         range_is_bad(domain);
         break;

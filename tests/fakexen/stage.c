@@ -119,7 +119,7 @@ add(uint32_t domid, uint32_t flags)
 
     fakehv_lock(hv);
     domain = fakehv_add_domain(hv, domid, flags, PAGES_1G, PAGES_1G);
-    domain->cpu_time = flags & XEN_DOMINF_paused ? 0 : 1;
+    domain->cpu_time = (flags & XEN_DOMINF_paused) ? 0 : 1;
     domain->handle[0] = (uint8_t)(domid + 1);
     fakehv_unlock(hv);
     return domain;
