@@ -96,6 +96,14 @@ says "$dir/bad:3: unknown key \"swap\""
 silent
 exits 2 "$dir/nowhere"
 says "$dir/nowhere: No such file or directory"
+truncate -s 100M "$dir/big"
+exits 2 "$dir/big"
+says 'larger than'
+head -c 100000 /dev/urandom >"$dir/garbage"
+exits 2 "$dir/garbage"
+silent
+exits 2 "$dir"
+says 'Is a directory'
 exits 2
 says 'no SCENARIO'
 exits 2 --seed x "$dir/good.one.ini"
@@ -168,6 +176,56 @@ cp "$dir/out" "$dir/host.scenario"
 exits 0 --json "$dir/host.scenario"
 prints '"domid": 7'
 exits 0 --from-status - <"$dir/status"
+
+### of a live one: what it holds, keeps and has promised is in it again
+cat >"$dir/live" <<'END'
+[host]
+memory = 12360M
+[domain 0]
+actual = 1G
+[domain 1]
+name = web
+dynamic-min = 1G
+dynamic-max = 4G
+rate = 50G
+[domain 2]
+count = 2
+dynamic-min = 1G
+dynamic-max = 4G
+actual = 3G
+rate = 50G
+[event 1]
+action = pause
+domid = 3
+END
+"${SQUEEZED:-squeezed/squeezed}" --simulate "$dir/live" --socket "$dir/socket" \
+    2>"$dir/log" &
+daemon=$!
+ctl="${SQUEEZECTL:-./squeezectl} --socket $dir/socket"
+for try in 1 2 3 4 5 6 7 8 9 10; do
+    $ctl status >"$dir/out" 2>"$dir/err" && break
+    sleep 0.5
+done
+$ctl reserve 3G --client toolstack >"$dir/out" 2>"$dir/err" ||
+    fail "squeezectl reserve, try $try"
+sleep 0.5
+$ctl --json status >"$dir/status" 2>"$dir/err" || fail "squeezectl status"
+kill "$daemon"
+wait "$daemon"
+exits 0 --from-status "$dir/status"
+cp "$dir/out" "$dir/host.scenario"
+exits 0 --json --until 0 "$dir/host.scenario"
+prints '"reserved_kib": 3145728'
+prints '"client": "toolstack"'
+prints '"state": "paused"'
+# KEY of all domains, in the order of both outputs
+numbers() { grep -oE "\"$1\": [0-9]+" "$2"; }
+for key in domid actual_kib target_kib limit_kib; do
+    numbers $key "$dir/status" >"$dir/before"
+    numbers $key "$dir/out" | cmp -s - "$dir/before" || fail "live: $key"
+done
+
+### what is no status
 exits 2 --from-status "$dir/good.one.ini"
 echo '{}' >"$dir/status"
 exits 2 --from-status "$dir/status"

@@ -57,6 +57,17 @@ put_type(FILE *out, const char *type)
             fprintf(out, "type = %s\n", type);
 }
 
+/* What is known of a guest by its state, and what has to happen to it first. */
+static const struct {
+    const char *state;
+    const char *guest;  /* NULL: obedient */
+    const char *action; /* NULL: none */
+} state_rows[] = {
+    { "stuck", "stuck", NULL },     { "booting", "late 1h", NULL },
+    { "dying", "vanish 1s", NULL }, { "paused", NULL, "pause" },
+    { "frozen", NULL, "freeze" },
+};
+
 static void
 put_guest(FILE *out, const json_t *domain)
 {
@@ -64,10 +75,14 @@ put_guest(FILE *out, const json_t *domain)
 
     if (parse_uuid(text(domain, "uuid"), uuid))
         fprintf(out, "uuid = %s\n", text(domain, "uuid"));
-    if (strcmp(text(domain, "state"), "stuck") == 0)
-        fputs("guest = stuck\n", out);
+    for (size_t i = 0; i < sizeof state_rows / sizeof *state_rows; i++)
+        if (state_rows[i].guest &&
+            strcmp(text(domain, "state"), state_rows[i].state) == 0)
+            fprintf(out, "guest = %s\n", state_rows[i].guest);
     if (number(domain, "rate_kib_s") > 0)
         put_size(out, "rate", number(domain, "rate_kib_s"));
+    else
+        fputs("# rate: not known yet, 1G is taken\n", out);
     if (number(domain, "used_kib") > 0)
         put_size(out, "used", number(domain, "used_kib"));
     if (number(domain, "shares") >= 1 && number(domain, "shares") <= 100000)
@@ -106,8 +121,66 @@ put_domain(FILE *out, const json_t *domain)
     put_guest(out, domain);
 }
 
-/* What the domains and nobody hold, and what reservations keep (a scenario
- * begins without any): Xen's own share is left out. */
+/* Ours: far from those that somebody adds by hand. */
+#define FIRST_EVENT 1000001
+
+static void
+put_event(FILE *out, unsigned *number_of, const char *action)
+{
+    fprintf(out, "\n[event %u]\naction = %s\n", FIRST_EVENT + (*number_of)++,
+            action);
+}
+
+static void
+put_state_events(FILE *out, const json_t *domains, unsigned *number_of)
+{
+    const json_t *domain;
+    size_t i;
+
+    json_array_foreach(domains, i, domain)
+    {
+        for (size_t k = 0; k < sizeof state_rows / sizeof *state_rows; k++) {
+            if (!state_rows[k].action ||
+                strcmp(text(domain, "state"), state_rows[k].state) != 0)
+                continue;
+            put_event(out, number_of, state_rows[k].action);
+            fprintf(out, "domid = %" PRIu64 "\n", number(domain, "domid"));
+        }
+    }
+}
+
+/* What a client's name may be made of, in a scenario as in the daemon. */
+static bool
+is_client(const char *name)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "abcdefghijklmnopqrstuvwxyz0123456789_-";
+    size_t length = strlen(name);
+
+    return length > 0 && length <= LIMIT_CLIENT_CHARS &&
+           strspn(name, allowed) == length;
+}
+
+/* They are asked for at the start, when their memory is free. */
+static void
+put_reservations(FILE *out, const json_t *status, unsigned *number_of)
+{
+    const json_t *reservations = json_object_get(status, "reservations"), *r;
+    size_t i;
+
+    json_array_foreach(reservations, i, r)
+    {
+        put_event(out, number_of, "reserve");
+        put_size(out, "min", number(r, "amount_kib"));
+        if (is_client(text(r, "client")))
+            fprintf(out, "client = %s\n", text(r, "client"));
+        if (number(r, "hold_ms") > 0)
+            fprintf(out, "hold = %" PRIu64 "ms\n", number(r, "hold_ms"));
+    }
+}
+
+/* What the domains and nobody hold, and what reservations keep: Xen's own
+ * share is left out. */
 static void
 put_host(FILE *out, const json_t *status, const json_t *domains)
 {
@@ -136,6 +209,7 @@ sim_from_status(const char *path, FILE *out, char *message, size_t size)
     const json_t *domains = json_object_get(status, "domains"), *domain;
     bool good = json_is_array(domains) &&
                 json_is_object(json_object_get(status, "host"));
+    unsigned events = 0;
     size_t i;
 
     if (!status)
@@ -146,6 +220,8 @@ sim_from_status(const char *path, FILE *out, char *message, size_t size)
     if (good) {
         put_host(out, status, domains);
         json_array_foreach(domains, i, domain) put_domain(out, domain);
+        put_state_events(out, domains, &events);
+        put_reservations(out, status, &events);
     }
     json_decref(status);
     return good;
