@@ -189,6 +189,10 @@ judge_poke(struct domain *d, int64_t now_us)
     if (!j->working || j->poked ||
         now_us - max_i64(last_sign_us(j), j->window_us) < JUDGE_POKE_US)
         return false;
+    /* So near to the verdict, which sets its target, it would be the second
+     * write in a second. */
+    if (now_us + JUDGE_WRITE_US > j->window_us + JUDGE_STUCK_US)
+        return false;
     j->poked = true;
     return true;
 }

@@ -16,6 +16,8 @@ enum {
     /* A Linux driver that failed sleeps for up to 32 s; a changed target wakes
      * it.  Without a sign of life for so long it gets one. */
     JUDGE_POKE_US = JUDGE_STUCK_US / 2,
+    /* A guest that misbehaves gets at most one target in so long. */
+    JUDGE_WRITE_US = US_PER_S,
     /* Stuck for so long, with tries in between: marked as uncooperative. */
     JUDGE_UNCOOPERATIVE_US = 20 * US_PER_S,
     /* How long that verdict holds. */
