@@ -414,6 +414,7 @@ main(void)
                         (int)min_u64((uint64_t)file_count, runs()));
     tcase_set_timeout(folder_case, 60);
     tcase_set_timeout(restarts, 60);
+    tcase_set_timeout(table, 60);
     add_table(table);
     suite_add_tcase(s, folder_case);
     suite_add_tcase(s, restarts);
