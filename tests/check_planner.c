@@ -378,6 +378,22 @@ START_TEST(but_not_for_long)
 }
 END_TEST
 
+/* Nor if its probe has just failed, and nothing else moves. */
+START_TEST(and_not_longer_on_a_quiet_host)
+{
+    double seconds;
+
+    full_host(2);
+    toy.facts[1].flags = DOMAIN_MANAGED | DOMAIN_PROBE_READY;
+    toy.guests[1].stuck = true;
+    pass_for(6 * US_PER_S);
+    seconds = reserve_seconds(5 * GIB);
+    ck_assert_int_eq(toy.last_answer.error, ERR_CANNOT_FREE);
+    ck_assert_double_ge(seconds, 3);
+    ck_assert_double_le(seconds, 3.2);
+}
+END_TEST
+
 START_TEST(a_storm_costs_one_squeeze)
 {
     int64_t start;
@@ -698,6 +714,7 @@ main(void)
     tcase_add_test(tcase, a_guest_below_its_minimum_is_brought_there);
     tcase_add_test(tcase, a_request_waits_for_the_unproven);
     tcase_add_test(tcase, but_not_for_long);
+    tcase_add_test(tcase, and_not_longer_on_a_quiet_host);
     tcase_add_test(tcase, a_storm_costs_one_squeeze);
     tcase_add_test(tcase, first_come_first_served);
     tcase_add_test(tcase, what_comes_free_is_given_back_at_once);

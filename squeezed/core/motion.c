@@ -39,11 +39,11 @@ leaves(const struct domain *d, int64_t now_us)
 
 /* A probe is followed as any movement is. */
 static int64_t
-probe_event_us(const struct domain *d, int64_t now_us)
+probe_event_us(const struct domain *d, bool eager, int64_t now_us)
 {
     if (probe_is_running(d))
         return now_us + LOOK_MOVING_US;
-    return max_i64(probe_next_us(d), now_us + LOOK_MOVING_US);
+    return max_i64(probe_next_us(d, eager), now_us + LOOK_MOVING_US);
 }
 
 void
@@ -57,7 +57,8 @@ motion_take(struct motion *m, const struct planner *p, int64_t now_us)
             add_work(m, d);
         m->moves |= judge_is_moving(d, now_us) || leaves(d, now_us);
         if (probe_is_candidate(d))
-            m->probe_us = min_i64(m->probe_us, probe_event_us(d, now_us));
+            m->probe_us = min_i64(
+                m->probe_us, probe_event_us(d, p->queue.count > 0, now_us));
     }
 }
 

@@ -251,6 +251,18 @@ list_debtors(const struct planner *p, struct plan *plan, int64_t now_us)
     }
 }
 
+/* When its time for the unproven, or all of its time, is up. */
+static int64_t
+request_event_us(const struct request *r, int64_t now_us)
+{
+    int64_t patience_us = r->submitted_us + PROBE_REQUEST_US;
+    int64_t event_us = patience_us > now_us
+                           ? min_i64(patience_us, r->deadline_us)
+                           : r->deadline_us;
+
+    return max_i64(event_us, now_us + LOOK_SOON_US);
+}
+
 static void
 plan_next_look(const struct planner *p, struct plan *plan, int64_t need_kib,
                int64_t now_us)
@@ -264,12 +276,9 @@ plan_next_look(const struct planner *p, struct plan *plan, int64_t need_kib,
     plan->next_us =
         now_us + motion_wait_us(&m, need_kib, p->settings.interval_us);
     plan->next_us = min_i64(plan->next_us, m.probe_us);
-    for (size_t i = 0; i < p->queue.count; i++) {
-        const struct request *r = &p->queue.requests[i];
-
-        plan->next_us = min_i64(plan->next_us,
-                                max_i64(r->deadline_us, now_us + LOOK_SOON_US));
-    }
+    for (size_t i = 0; i < p->queue.count; i++)
+        plan->next_us = min_i64(
+            plan->next_us, request_event_us(&p->queue.requests[i], now_us));
 }
 
 static enum plan_why

@@ -107,11 +107,12 @@ stop(struct domain *d, bool proven, int64_t now_us, struct probe_order *ret)
     restore(d, ret);
 }
 
-static bool
-is_time(const struct probe *p, bool eager, int64_t now_us)
+/* When the next one is due. */
+static int64_t
+due_us(const struct probe *p, bool eager)
 {
-    return now_us >= p->next_us ||
-           (eager && now_us - p->stopped_us >= PROBE_EAGER_US);
+    return eager ? min_i64(p->next_us, p->stopped_us + PROBE_EAGER_US)
+                 : p->next_us;
 }
 
 bool
@@ -127,7 +128,7 @@ probe_look(struct domain *d, bool eager, uint64_t room_kib, int64_t now_us,
         return false;
     }
     if (!probe_is_running(d))
-        return is_time(p, eager, now_us) && start(d, room_kib, now_us, ret);
+        return now_us >= due_us(p, eager) && start(d, room_kib, now_us, ret);
     if (has_moved(d)) {
         stop(d, true, now_us, ret);
         return true;
@@ -139,11 +140,11 @@ probe_look(struct domain *d, bool eager, uint64_t room_kib, int64_t now_us,
 }
 
 int64_t
-probe_next_us(const struct domain *d)
+probe_next_us(const struct domain *d, bool eager)
 {
     if (!probe_is_candidate(d))
         return TIME_NEVER_US;
     if (probe_is_running(d))
         return d->probe.started_us + PROBE_US;
-    return d->probe.cramped ? TIME_NEVER_US : d->probe.next_us;
+    return d->probe.cramped ? TIME_NEVER_US : due_us(&d->probe, eager);
 }

@@ -51,6 +51,6 @@ probe_order_cost_kib(const struct domain *domain,
 
 /* When its next probe begins or the one under way ends; TIME_NEVER_US. */
 int64_t
-probe_next_us(const struct domain *domain);
+probe_next_us(const struct domain *domain, bool eager);
 
 #endif
