@@ -576,6 +576,26 @@ expect_of_whole(struct audit *a, const struct simulation_now *now,
                    x->left_over_kib);
 }
 
+/* "No guest stays capped wrongly": at rest what a guest was told it may also
+ * have, but for what is not worth a write. */
+static void
+look_at_caps(struct audit *a, const struct simulation_now *now)
+{
+    const struct planner *planner = broker_planner(now->broker);
+
+    for (size_t i = 0; planner && i < planner->host.count; i++) {
+        const struct domain *d = &planner->host.domains[i];
+
+        if (d->movable && d->held_kib >= d->lower_kib &&
+            d->facts.limit_kib + a->scenario->tolerance_kib <
+                d->facts.target_kib)
+            violate(a, now->t_us, 5,
+                    "domain %" PRIu32 ": its limit %" PRIu64
+                    " KiB stays below its target %" PRIu64,
+                    d->facts.domid, d->facts.limit_kib, d->facts.target_kib);
+    }
+}
+
 void
 audit_end(struct audit *a, const struct simulation_now *now,
           const struct simulation *simulation, bool rested)
@@ -588,6 +608,8 @@ audit_end(struct audit *a, const struct simulation_now *now,
     }
     expect_targets(a, now);
     expect_of_whole(a, now, simulation);
+    if (rested)
+        look_at_caps(a, now);
     if (rested && !audit_is_settled(a, now))
         violate(a, now->t_us, 2,
                 "at rest, %" PRId64 " KiB are left that some guest could use",
