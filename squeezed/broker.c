@@ -634,9 +634,25 @@ broker_free(struct broker *b)
     free(b);
 }
 
+/* Questions are answered from what is there, not from what was there when
+ * something last happened. */
+static void
+refresh(struct broker *b)
+{
+    struct snapshot snapshot;
+
+    b->now_us = broker_clock(b);
+    if (!b->host_visible || b->now_us - b->last_look_us < FRESH_US ||
+        !look(b, &snapshot))
+        return;
+    host_look(&b->planner.host, &snapshot, &b->planner.ledger);
+}
+
 struct planner *
 broker_planner(struct broker *b)
 {
+    if (b->looked && b->loaded)
+        refresh(b);
     return b->looked && b->loaded ? &b->planner : NULL;
 }
 

@@ -22,7 +22,7 @@ struct broker_options {
     void (*wake)(void *context);
     /* The driver's clocks, for stamps: monotonic microseconds, the one that
      * every now_us below is from (NULL: the last now_us that was passed), and
-     * the wall clock in milliseconds (NULL: stored holds start anew). */
+     * the wall clock in milliseconds (NULL: stored holds never end). */
     int64_t (*now_us)(void *context);
     int64_t (*wall_ms)(void *context);
     void *context; /* of all of these */

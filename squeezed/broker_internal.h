@@ -66,6 +66,8 @@ enum {
     COSTS_KEPT = 4,
     /* The answer to `balance` comes at the latest then. */
     BALANCE_LIMIT_US = 30 * US_PER_S,
+    /* A look that is no older will do for a question. */
+    FRESH_US = 100 * US_PER_MS,
     /* While the host can't be seen. */
     RETRY_US = US_PER_S,
     /* The same plan is logged no more often. */

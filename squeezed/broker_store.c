@@ -162,6 +162,18 @@ set_hold(struct broker *b, struct ledger_entry *e, int64_t hold_us)
             b->options.wall_ms(b->options.context) + hold_us / US_PER_MS;
 }
 
+static void
+note_elder(const struct broker *b, struct ledger_entry *e)
+{
+    const struct host *host = &b->planner.host;
+
+    for (size_t i = 0; e->has_uuid && i < host->count; i++)
+        if (memcmp(host->domains[i].facts.uuid, e->uuid, UUID_BYTES) == 0) {
+            e->has_elder = true;
+            e->elder_domid = host->domains[i].facts.domid;
+        }
+}
+
 void
 broker_grant(struct broker *b, const struct request *r, const struct call *call,
              uint64_t amount_kib)
@@ -178,6 +190,7 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
     make_id(b, entry.id);
     snprintf(entry.client, sizeof entry.client, "%s", call->client);
     memcpy(entry.uuid, call->uuid, UUID_BYTES);
+    note_elder(b, &entry);
     set_hold(b, &entry, call->hold_us);
     error = ledger_add(&b->planner.ledger, &entry);
     w = error ? NULL
@@ -218,8 +231,8 @@ grant_stored(struct pending *w, enum err error)
     assert(e && e->state == ENTRY_STAGED);
     ledger_commit(&b->planner.ledger, e);
     if (error == ERR_NOT_READY) { /* it may have been stored all the same */
+        drop(b, e); /* before the reply, which may change the ledger */
         reply_not_stored(w, error);
-        drop(b, e);
         return;
     }
     if (error) {
@@ -294,6 +307,16 @@ settled_entry(const struct ledger_entry *e)
     return e && (e->state == ENTRY_GRANTED || e->state == ENTRY_OWNED);
 }
 
+/* Before the ledger was read nobody can tell what is in it. */
+static bool
+refuse_unloaded(const struct broker *b, broker_reply *reply, void *arg)
+{
+    if (!b->loaded)
+        broker_reply_error(reply, arg, ERR_NOT_READY, NULL,
+                           "the ledger has not been read yet: try again");
+    return !b->loaded;
+}
+
 static void
 reply_unknown(broker_reply *reply, void *arg, const char *id)
 {
@@ -308,6 +331,8 @@ broker_release(struct broker *b, const char *id, int64_t now_us,
     struct ledger_entry *e = find_entry(b, id);
 
     b->now_us = max_i64(b->now_us, now_us);
+    if (refuse_unloaded(b, reply, arg))
+        return;
     if (!settled_entry(e))
         reply_unknown(reply, arg, id);
     else
@@ -349,8 +374,10 @@ transfer_stored(struct pending *w, enum err error)
     struct ledger_entry *e = find_entry(b, w->id);
 
     /* Its domain may have gone meanwhile, and the entry with it. */
-    if (error && e && e->state == ENTRY_OWNED)
+    if (error && e && e->state == ENTRY_OWNED) {
         ledger_untransfer(&b->planner.ledger, e);
+        e->retry_us = b->now_us + RETRY_US;
+    }
     if (error) {
         reply_not_stored(w, error);
         return;
@@ -380,6 +407,8 @@ broker_transfer(struct broker *b, const char *id, uint32_t domid,
     struct ledger_entry *e = find_entry(b, id);
 
     b->now_us = max_i64(b->now_us, now_us);
+    if (refuse_unloaded(b, reply, arg))
+        return;
     if (!settled_entry(e))
         reply_unknown(reply, arg, id);
     else if (!find_domain_now(b, domid))
@@ -445,11 +474,8 @@ broker_login(struct broker *b, const char *client, int64_t now_us,
     size_t n = 0;
 
     b->now_us = max_i64(b->now_us, now_us);
-    if (!b->loaded) {
-        broker_reply_error(reply, arg, ERR_NOT_READY, NULL,
-                           "the ledger has not been read yet: try again");
+    if (refuse_unloaded(b, reply, arg))
         return;
-    }
     changes = calloc(ledger->count + 1, sizeof *changes);
     w = changes ? pending_new(b, PENDING_LOGIN, client, reply, arg) : NULL;
     if (!w) {
@@ -512,6 +538,8 @@ broker_set_range(struct broker *b, uint32_t domid, uint64_t min_kib,
     char what[48];
 
     b->now_us = max_i64(b->now_us, now_us);
+    if (refuse_unloaded(b, reply, arg))
+        return;
     d = find_domain_now(b, domid);
     if (!d) {
         broker_reply_error(reply, arg, ERR_UNKNOWN_DOMAIN, "domid",
@@ -639,6 +667,16 @@ broker_rewrite_ledger(struct broker *b)
 
 /* -------------------------------------------------------------- the ledger */
 
+/* A new domain of that UUID: not the one that had it before (which may be on
+ * its way out), nor domain 0, whose UUID is nil. */
+static bool
+may_be_awaited(const struct domain_facts *f, const struct ledger_entry *e)
+{
+    return !(f->flags & (DOMAIN_DYING | DOMAIN_SHUTDOWN)) && f->domid != 0 &&
+           !(e->has_elder && f->domid == e->elder_domid) &&
+           memcmp(f->uuid, e->uuid, UUID_BYTES) == 0;
+}
+
 /* The domain that this reservation has waited for; NULL if it isn't there. */
 static const struct domain *
 awaited_domain(const struct broker *b, const struct ledger_entry *e)
@@ -646,8 +684,7 @@ awaited_domain(const struct broker *b, const struct ledger_entry *e)
     const struct host *host = &b->planner.host;
 
     for (size_t i = 0; i < host->count; i++)
-        if (!(host->domains[i].facts.flags & DOMAIN_DYING) &&
-            memcmp(host->domains[i].facts.uuid, e->uuid, UUID_BYTES) == 0)
+        if (may_be_awaited(&host->domains[i].facts, e))
             return &host->domains[i];
     return NULL;
 }
@@ -675,7 +712,8 @@ broker_meet_domains(struct broker *b, const struct snapshot *snapshot)
         struct ledger_entry *e = &ledger->entries[i];
         const struct domain *d;
 
-        if (e->state != ENTRY_GRANTED || !e->has_uuid || e->unwanted)
+        if (e->state != ENTRY_GRANTED || !e->has_uuid || e->unwanted ||
+            e->retry_us > b->now_us)
             continue;
         if (!looked)
             host_look(&b->planner.host, snapshot, ledger);

@@ -545,6 +545,60 @@ START_TEST(a_uuid_meets_its_domain)
 }
 END_TEST
 
+/* The one that has the UUID already is on its way out, or another's. */
+START_TEST(an_elder_of_that_uuid_is_not_meant)
+{
+    struct reserve_call call = { .client = "test",
+                                 .min_kib = GIB,
+                                 .max_kib = GIB,
+                                 .timeout_us = MINUTE,
+                                 .hold_us = -1 };
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+    size_t n;
+
+    start(full_host);
+    run_for(SECOND);
+    memcpy(uuid, sim_find(world.platform, 2)->uuid, UUID_BYTES);
+    call.uuid = uuid;
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    run_for(2 * SECOND);
+    ck_assert_uint_eq(r.count, 1);
+    ck_assert(!sim_ledger(world.platform, &n)[0].transferred);
+    sim_destroy(world.platform, 2);
+    build_domain(&r, uuid);
+    run_for(2 * SECOND);
+    ck_assert(sim_ledger(world.platform, &n)[0].transferred);
+    ck_assert_uint_eq(sim_ledger(world.platform, &n)[0].domid, 9);
+    stop();
+}
+END_TEST
+
+/* Before the ledger was read nothing is called unknown. */
+START_TEST(nothing_is_unknown_before_the_ledger_is_read)
+{
+    struct reply r, early = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(GIB, &r);
+    broker_free(world.broker);
+    sim_set_latency(world.platform, SECOND);
+    start_broker();
+    broker_release(world.broker, r.id, world.now_us, take_reply, &early);
+    ck_assert_int_eq(early.error, ERR_NOT_READY);
+    broker_transfer(world.broker, r.id, 1, false, world.now_us, take_reply,
+                    &early);
+    ck_assert_int_eq(early.error, ERR_NOT_READY);
+    broker_set_range(world.broker, 1, GIB, GIB, world.now_us, take_reply,
+                     &early);
+    ck_assert_int_eq(early.error, ERR_NOT_READY);
+    run_for(5 * SECOND);
+    ck_assert(is_stored(r.id));
+    stop();
+}
+END_TEST
+
 START_TEST(login_drops_what_no_domain_owns)
 {
     struct reply a, b, login = { 0 };
@@ -724,6 +778,8 @@ main(void)
     tcase_add_test(tcase, holds_end);
     tcase_add_test(tcase, transferred_and_gone);
     tcase_add_test(tcase, a_uuid_meets_its_domain);
+    tcase_add_test(tcase, an_elder_of_that_uuid_is_not_meant);
+    tcase_add_test(tcase, nothing_is_unknown_before_the_ledger_is_read);
     tcase_add_test(tcase, login_drops_what_no_domain_owns);
     tcase_add_test(tcase, ranges_are_checked);
     tcase_add_test(tcase, balance_answers_when_all_is_calm);

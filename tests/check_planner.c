@@ -610,7 +610,7 @@ START_TEST(the_untouchable_are_left_alone)
     ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
     ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB);
     toy_reserve(&toy, 4 * GIB, 4 * GIB, MINUTE, false);
-    toy_pass(&toy);
+    toy_await(&toy, MINUTE); /* the dying are waited for a little */
     ck_assert_int_eq(toy.last_answer.error, ERR_CANNOT_FREE);
 }
 END_TEST
@@ -634,6 +634,102 @@ START_TEST(a_raised_minimum_comes_first)
     toy.facts[2].dynamic_min_kib = 3 * GIB;
     toy_settle(&toy, MINUTE);
     ck_assert_uint_ge(toy.facts[2].actual_kib, 3 * GIB);
+}
+END_TEST
+
+/* A target above the limit, and no room for the minimum: nothing is given that
+ * isn't there. */
+START_TEST(a_foreign_target_above_the_limit)
+{
+    full_host(4);
+    toy.facts[0].target_kib = 8 * GIB;
+    toy.facts[0].dynamic_min_kib = toy.facts[0].dynamic_max_kib =
+        toy.facts[0].static_max_kib = 6 * GIB;
+    for (size_t i = 1; i < 4; i++)
+        toy.facts[i].dynamic_min_kib = 4 * GIB;
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.facts[0].limit_kib, 4 * GIB);
+    ck_assert_int_eq(toy_headroom(&toy), 0);
+}
+END_TEST
+
+/* HVM and PVH may exceed their limits by 1 MiB: a squeeze that is turned back
+ * gives nobody that much twice. */
+START_TEST(extras_are_not_given_away)
+{
+    toy_init(&toy, RESERVE + 16 * GIB + 4 * MIB);
+    for (size_t i = 0; i < 4; i++) {
+        toy_add(&toy, GIB, 4 * GIB, 4 * GIB);
+        toy.facts[i].extra_kib = MIB;
+    }
+    toy_pass(&toy);
+    ck_assert_int_eq(toy_headroom(&toy), 0);
+    toy_reserve(&toy, 8 * GIB, 8 * GIB, MINUTE, false);
+    toy_pass(&toy);
+    toy_advance(&toy, 300 * US_PER_MS);
+    toy.planner.queue.count = 0; /* it goes away */
+    toy_pass(&toy);
+    ck_assert_int_ge(toy_headroom(&toy), 0);
+    toy_settle(&toy, MINUTE);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(toy.facts[i].target_kib, 4 * GIB);
+}
+END_TEST
+
+/* What was reserved for its overhead is free again once a domain runs. */
+START_TEST(a_promise_with_overhead_ends)
+{
+    struct domain_facts *f;
+
+    full_host(4);
+    reserve_seconds(GIB);
+    toy_settle(&toy, MINUTE);
+    f = &toy.facts[toy_add(&toy, 0, 0, GIB - 12 * MIB)];
+    f->limit_kib += MIB;
+    f->paging_kib = 8 * MIB;
+    toy.snapshot.free_kib -= 8 * MIB;
+    toy.snapshot.total_kib -= 8 * MIB;
+    f->flags = DOMAIN_BUILDING | DOMAIN_PAUSED;
+    ledger_transfer(&toy.planner.ledger, &toy.entries[0], f->domid);
+    toy_pass(&toy);
+    ck_assert(!toy.entries[0].over);
+    f->flags = 0;
+    f->paging_kib = 0;
+    toy_pass(&toy);
+    ck_assert(toy.entries[0].over);
+}
+END_TEST
+
+/* Building costs some KiB more than the domain gets: no reason to squeeze. */
+START_TEST(a_build_squeezes_nobody)
+{
+    full_host(4);
+    toy_add(&toy, 0, 0, 0);
+    toy.facts[4].flags = DOMAIN_BUILDING | DOMAIN_PAUSED;
+    toy.snapshot.free_kib -= 88;
+    toy.snapshot.total_kib -= 88;
+    toy.writes = 0;
+    toy_settle(&toy, MINUTE);
+    ck_assert_uint_eq(toy.writes, 0);
+}
+END_TEST
+
+/* Stopped and started at once: its memory is about to come free. */
+START_TEST(a_start_right_after_a_stop)
+{
+    full_host(4);
+    for (size_t i = 1; i < 4; i++)
+        toy.facts[i].dynamic_min_kib = 4 * GIB;
+    toy.facts[0].flags |= DOMAIN_DYING | DOMAIN_PAUSED;
+    toy_reserve(&toy, 3 * GIB, 3 * GIB, MINUTE, false);
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.answers, 0);
+    toy_advance(&toy, US_PER_S);
+    toy.snapshot.free_kib += toy.facts[0].actual_kib;
+    toy.facts[0].actual_kib = 0;
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.answers, 1);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
 }
 END_TEST
 
@@ -730,6 +826,11 @@ main(void)
     tcase_add_loop_test(tcase, the_untouchable_are_left_alone, 0, 5);
     tcase_add_test(tcase, theft_is_made_good);
     tcase_add_test(tcase, a_raised_minimum_comes_first);
+    tcase_add_test(tcase, a_foreign_target_above_the_limit);
+    tcase_add_test(tcase, extras_are_not_given_away);
+    tcase_add_test(tcase, a_promise_with_overhead_ends);
+    tcase_add_test(tcase, a_build_squeezes_nobody);
+    tcase_add_test(tcase, a_start_right_after_a_stop);
     tcase_add_test(tcase, a_cushion_is_kept_and_used);
     tcase_add_test(tcase, what_if_agrees);
     tcase_add_test(tcase, at_rest_nothing_is_written);

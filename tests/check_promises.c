@@ -40,6 +40,9 @@ add_domain(struct random *r)
     g = &toy.guests[i];
     g->rate_kib_s = (32 + random_below(r, 1024)) * 1024;
     g->stuck = random_below(r, 8) == 0;
+    /* HVM and PVH: their limits are 1 MiB above what we set. */
+    if (random_below(r, 3) == 0 && toy_headroom(&toy) >= (int64_t)KIB_PER_MIB)
+        toy.facts[i].extra_kib = KIB_PER_MIB;
     if (random_below(r, 6) == 0)
         g->inaccuracy_kib = 4 * random_below(r, 16);
     if (random_below(r, 6) == 0)
@@ -106,6 +109,9 @@ touch_domain(struct random *r)
         f->flags ^= DOMAIN_MANAGED;
         break;
     case 3:
+        /* A plain write by somebody, above the limit and out of range. */
+        if (random_below(r, 4) == 0)
+            f->target_kib = random_kib(r, 8 * GIB);
         max = 16 * MIB + random_kib(r, 4 * GIB);
         f->dynamic_max_kib = f->static_max_kib = max;
         f->dynamic_min_kib = random_kib(r, max);

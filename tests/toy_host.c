@@ -150,7 +150,8 @@ toy_headroom(const struct toy_host *toy)
             headroom -= (int64_t)toy->entries[i].amount_kib;
     for (size_t i = 0; i < toy->snapshot.count; i++) {
         const struct domain_facts *f = &toy->facts[i];
-        uint64_t most = max_u64(f->actual_kib, f->limit_kib), promise = 0;
+        uint64_t most = max_u64(f->actual_kib, f->limit_kib + f->extra_kib),
+                 promise = 0;
 
         if (f->flags & DOMAIN_DYING)
             continue; /* it only gives */
@@ -158,7 +159,7 @@ toy_headroom(const struct toy_host *toy)
             if (toy->entries[k].transferred && !toy->entries[k].over &&
                 toy->entries[k].domid == f->domid)
                 promise += toy->entries[k].amount_kib;
-        most = max_u64(most, promise);
+        most = max_u64(most, sub_or_0(promise, f->paging_kib));
         headroom -= (int64_t)(most - f->actual_kib);
     }
     return headroom;

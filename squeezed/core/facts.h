@@ -44,7 +44,8 @@ struct domain_facts {
                           * only known while it is being built */
     /* The last target set by apply(), or the one in the store. */
     uint64_t target_kib;
-    /* The range; meaningful for DOMAIN_MANAGED only, and then
+    /* The range; the dynamic part meaningful for DOMAIN_MANAGED only, the
+     * static part 0 where the toolstack says nothing; for DOMAIN_MANAGED
      * static_min <= dynamic_min <= dynamic_max <= static_max. */
     uint64_t static_min_kib;
     uint64_t dynamic_min_kib;

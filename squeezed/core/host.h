@@ -66,7 +66,8 @@ struct domain {
     uint64_t promise_kib; /* of a reservation that it owns */
     /* Derived at each look. */
     uint64_t committed_kib; /* what it could hold without asking us */
-    uint64_t held_kib;      /* max(actual, limit): what its target can free */
+    uint64_t held_kib;      /* max(limit, actual - extra): what its target can
+                             * free; a limit of held_kib + x costs just x */
     uint64_t lower_kib;     /* the range that its target is kept in */
     uint64_t upper_kib;
     bool movable;   /* managed, balloons, and may be touched now */

@@ -31,7 +31,7 @@ judge_ask(struct domain *d, uint64_t target_kib, int64_t now_us)
         return; /* asked for more: the running window decides */
     j->working = true;
     j->lagging = j->stuck_since_us > 0;
-    j->reach_kib = d->facts.actual_kib;
+    j->reach_kib = sub_or_0(d->facts.actual_kib, d->facts.extra_kib);
     j->asked_us = now_us;
     j->rate_us = now_us;
     j->rate_from_kib = d->facts.actual_kib;
@@ -176,6 +176,13 @@ judge_is_moving(const struct domain *d, int64_t now_us)
 }
 
 bool
+judge_is_leaving(const struct domain *d, int64_t now_us)
+{
+    return d->judgement.leaving_us > 0 &&
+           now_us - d->judgement.leaving_us < JUDGE_STUCK_US;
+}
+
+bool
 judge_is_stuck(const struct domain *d, int64_t now_us)
 {
     return d->judgement.stuck_until_us > now_us;
@@ -249,7 +256,7 @@ void
 judge_lag(struct domain *d, int64_t remaining_us, int64_t now_us)
 {
     struct judgement *j = &d->judgement;
-    uint64_t reach = d->facts.actual_kib;
+    uint64_t reach = sub_or_0(d->facts.actual_kib, d->facts.extra_kib);
 
     if (!is_still(j, now_us) && remaining_us > 0)
         reach = page_up(sub_or_0(
@@ -266,9 +273,16 @@ judge_relax(struct domain *d)
 }
 
 uint64_t
+judge_slack_kib(const struct domain *d)
+{
+    return d->judgement.slack_kib ? sub_or_0(d->held_kib, d->facts.target_kib)
+                                  : 0;
+}
+
+uint64_t
 judge_floor_kib(const struct domain *d, int64_t now_us)
 {
     if (judge_is_stuck(d, now_us))
         return d->held_kib;
-    return d->lower_kib + d->judgement.slack_kib;
+    return d->lower_kib + judge_slack_kib(d);
 }

@@ -47,6 +47,11 @@ judge_raise(struct domain *domain, int64_t now_us);
 bool
 judge_is_moving(const struct domain *domain, int64_t now_us);
 
+/* It dies and gives its pages back.  One that keeps some for long (others have
+ * mapped them) is left to the usual looks. */
+bool
+judge_is_leaving(const struct domain *domain, int64_t now_us);
+
 bool
 judge_is_stuck(const struct domain *domain, int64_t now_us);
 
@@ -79,6 +84,11 @@ judge_lag(struct domain *domain, int64_t remaining_us, int64_t now_us);
 /* Nobody waits any more. */
 void
 judge_relax(struct domain *domain);
+
+/* What it rests above its target, as far as its limit (with the extra that Xen
+ * allows it) does not cover that anyway. */
+uint64_t
+judge_slack_kib(const struct domain *domain);
 
 /* What it would hold at least if asked for all: its lower bound and what it
  * rests above a target; what it holds when it is stuck. */

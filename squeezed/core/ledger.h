@@ -35,9 +35,12 @@ struct ledger_entry {
     bool over;        /* the domain is built: its promise has ended */
     bool has_uuid;    /* waits for a domain of this UUID */
     uint8_t uuid[UUID_BYTES];
-    uint64_t login_seq;         /* leaves because of this login; 0: not so */
+    uint64_t login_seq; /* leaves because of this login; 0: not so */
+    /* A domain that had this UUID before: not the one it waits for. */
+    bool has_elder;
+    uint32_t elder_domid;
     bool unwanted;              /* nobody has it: to leave as soon as it can */
-    int64_t retry_us;           /* its removal failed: again then; 0: no */
+    int64_t retry_us;           /* what failed is tried again then; 0: no */
     int64_t created_us;         /* monotonic; 0 for what was read at start */
     int64_t hold_until_us;      /* monotonic; TIME_NEVER_US without a hold */
     int64_t hold_until_wall_ms; /* the same by the wall clock, as stored; 0 */

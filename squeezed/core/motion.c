@@ -28,15 +28,6 @@ add_work(struct motion *m, const struct domain *d)
             max_i64(m->longest_us, time_for_us(owed, j->rate_kib_s));
 }
 
-/* A domain dies and gives its pages back.  One that keeps some for long (others
- * have mapped them) is left to the usual looks. */
-static bool
-leaves(const struct domain *d, int64_t now_us)
-{
-    return d->judgement.leaving_us > 0 &&
-           now_us - d->judgement.leaving_us < JUDGE_STUCK_US;
-}
-
 /* A probe is followed as any movement is. */
 static int64_t
 probe_event_us(const struct domain *d, bool eager, int64_t now_us)
@@ -55,7 +46,7 @@ motion_take(struct motion *m, const struct planner *p, int64_t now_us)
 
         if (d->judgement.working)
             add_work(m, d);
-        m->moves |= judge_is_moving(d, now_us) || leaves(d, now_us);
+        m->moves |= judge_is_moving(d, now_us) || judge_is_leaving(d, now_us);
         if (probe_is_candidate(d))
             m->probe_us = min_i64(
                 m->probe_us, probe_event_us(d, p->queue.count > 0, now_us));
@@ -85,7 +76,7 @@ motion_wait_us(const struct motion *m, int64_t need_kib, int64_t interval_us)
         return m->brisk ? clamp_us(motion_remaining_us(m, need_kib),
                                    LOOK_SOON_US, LOOK_WAITING_US)
                         : LOOK_WAITING_US;
-    if (m->works)
+    if (m->works && m->longest_us >= 0)
         return clamp_us(m->longest_us, LOOK_SOON_US, LOOK_MOVING_US);
-    return m->moves ? LOOK_MOVING_US : interval_us;
+    return m->works || m->moves ? LOOK_MOVING_US : interval_us;
 }

@@ -9,7 +9,24 @@
 
 #include <assert.h>
 
+enum {
+    /* libxl's limits are 1 MiB above what it builds; as much again for what a
+     * guest gave back while it booted. */
+    BUILT_SLACK_KIB = 2 * KIB_PER_MIB
+};
+
 /* ------------------------------------------------------------- the look */
+
+/* A built domain holds its promise, or all that its limit lets it have: the
+ * rest of the promise went into its overhead (shadow, page tables). */
+static bool
+holds(const struct domain *d, uint64_t amount_kib)
+{
+    const struct domain_facts *f = &d->facts;
+
+    return f->actual_kib >= amount_kib ||
+           f->actual_kib + BUILT_SLACK_KIB >= f->limit_kib;
+}
 
 /* A promise is over when its domain runs and holds it, or is proven to
  * balloon: from then on actual and limit say what it may take. */
@@ -27,7 +44,7 @@ end_promises(struct planner *p)
             continue;
         d = host_find(&p->host, e->domid);
         if (d && !(d->facts.flags & still) &&
-            (d->movable || d->facts.actual_kib >= e->amount_kib))
+            (d->movable || holds(d, e->amount_kib)))
             ended = e->over = true;
     }
     if (ended)
@@ -169,7 +186,7 @@ patience_us(int64_t remaining_us)
 {
     return remaining_us < 0
                ? -1
-               : remaining_us + remaining_us / 2 + 2 * LOOK_WAITING_US;
+               : remaining_us + remaining_us / 2 + 2 * (int64_t)LOOK_WAITING_US;
 }
 
 /* Who won't be done by then, where that holds the others up.  A guest that is

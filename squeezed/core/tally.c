@@ -11,7 +11,22 @@ slack_kib(const struct domain *d, int64_t now_us)
 {
     if (judge_is_stuck(d, now_us))
         return sub_or_0(d->held_kib, d->upper_kib);
-    return d->judgement.slack_kib;
+    return judge_slack_kib(d);
+}
+
+enum {
+    /* Building costs a little more than the domain gets (88 KiB for a PV
+     * guest, measured): nobody is squeezed for that much. */
+    BUILD_COST_KIB = 8 * KIB_PER_MIB
+};
+
+static bool
+anything_is_built(const struct host *host)
+{
+    for (size_t i = 0; i < host->count; i++)
+        if (host->domains[i].facts.flags & DOMAIN_BUILDING)
+            return true;
+    return false;
 }
 
 void
@@ -22,13 +37,18 @@ tally_take(struct tally *t, const struct planner *p, int64_t now_us)
     host_sum(&p->host, &p->ledger, p->settings.host_reserve_kib,
              p->settings.cushion_kib, &sums);
     *t = (struct tally){ .headroom_kib = sums.headroom_kib };
-    t->best_kib = sums.headroom_kib + (int64_t)p->settings.cushion_kib;
+    if (t->headroom_kib < 0 && anything_is_built(&p->host))
+        t->headroom_kib = min_i64(0, t->headroom_kib + BUILD_COST_KIB);
+    t->best_kib = t->headroom_kib + (int64_t)p->settings.cushion_kib;
     t->sure_kib = t->brisk_kib = t->best_kib;
     for (size_t i = 0; i < p->host.count; i++) {
         const struct domain *d = &p->host.domains[i];
         int64_t held = (int64_t)d->held_kib;
         int64_t sure = held - (int64_t)judge_floor_kib(d, now_us);
 
+        /* What the dying still hold is about to come free. */
+        if (judge_is_leaving(d, now_us))
+            t->unproven_kib += (int64_t)d->facts.actual_kib;
         if (probe_is_candidate(d))
             t->unproven_kib += max_i64(held - (int64_t)d->lower_kib, 0);
         if (!d->movable)

@@ -13,7 +13,7 @@ struct tally {
     int64_t best_kib;     /* could be had if every donor gave all */
     int64_t sure_kib;     /* the same without the stuck ones */
     int64_t brisk_kib;    /* the same without the slow ones, too */
-    int64_t unproven_kib; /* beyond it, if unproven guests gave all */
+    int64_t unproven_kib; /* beyond it: of unproven guests, and of the dying */
 };
 
 void

@@ -10,6 +10,9 @@ enum {
     GROW_STEP_KIB = KIB_PER_MIB
 };
 
+/* A next_kib: neither target nor limit is touched. */
+#define NEXT_AS_IT_IS UINT64_MAX
+
 /* All that decides whether and how anybody grows, summed up in one walk. */
 struct demand {
     uint64_t gap_kib;    /* what the acceptors lack of their shares */
@@ -24,10 +27,13 @@ costless_target(const struct domain *d)
 {
     if (d->share_kib <= d->held_kib)
         return d->share_kib;
-    /* Below its minimum it takes one write, once there is enough; and what a
-     * guest rests above its target is not worth one. */
-    if (d->held_kib < d->lower_kib || d->judgement.slack_kib > 0)
-        return d->facts.target_kib;
+    /* Below its minimum it takes one write, once there is enough: until then
+     * nothing is written, whatever its target is. */
+    if (d->held_kib < d->lower_kib)
+        return NEXT_AS_IT_IS;
+    /* What a guest rests above its target is not worth a write. */
+    if (d->judgement.slack_kib > 0)
+        return min_u64(d->facts.target_kib, d->held_kib);
     return d->held_kib;
 }
 
@@ -82,8 +88,8 @@ grow_all(struct planner *p)
             p->host.domains[i].next_kib = p->host.domains[i].share_kib;
 }
 
-/* Nothing more will come: what is there goes to whoever is furthest from its
- * share in the order of domids, in parts of steps if it must be. */
+/* Nothing more will come: what is there is given out in the order of domids, in
+ * parts of steps if it must be. */
 static void
 grow_with_rest(struct planner *p, uint64_t room_kib)
 {
@@ -125,7 +131,8 @@ expected_kib(const struct domain *d, int64_t now_us)
 
     if (judge_is_stuck(d, now_us))
         return d->held_kib;
-    rest = max_u64(d->facts.limit_kib, d->facts.target_kib + j->slack_kib);
+    rest =
+        max_u64(d->facts.limit_kib, d->facts.target_kib + judge_slack_kib(d));
     if (j->lagging)
         rest = max_u64(rest, j->reach_kib);
     return min_u64(rest, d->held_kib);
@@ -141,6 +148,8 @@ distance(uint64_t a, uint64_t b)
 static uint64_t
 deviation_kib(const struct domain *d)
 {
+    if (d->next_kib == NEXT_AS_IT_IS)
+        return 0;
     return max_u64(distance(d->next_kib, d->facts.target_kib),
                    distance(d->next_kib, d->facts.limit_kib));
 }

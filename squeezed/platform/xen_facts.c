@@ -232,6 +232,20 @@ look_at_guest(struct xen_facts *facts, struct xen_domain *domain,
 
 /* All */
 
+/* What the toolstack says of an unmanaged domain: a first range is checked
+ * against it.  0: it says nothing. */
+static void
+add_static_range(const struct xen_domain *domain, struct domain_facts *ret)
+{
+    const struct xen_value *min = &domain->values[XEN_KEY_STATIC_MIN];
+    const struct xen_value *max = &domain->values[XEN_KEY_STATIC_MAX];
+
+    if (min->state == XEN_VALUE_GOOD && min->number > 0)
+        ret->static_min_kib = page_up((uint64_t)min->number);
+    if (max->state == XEN_VALUE_GOOD && max->number > 0)
+        ret->static_max_kib = page_down((uint64_t)max->number);
+}
+
 static void
 add_range(const struct xen_domain *domain, struct domain_facts *ret)
 {
@@ -252,6 +266,8 @@ xen_facts_of(struct xen_facts *facts, struct xen_domain *domain,
     put_into_frame(domain, seen, ret);
     if (domain->managed)
         add_range(domain, ret);
+    else
+        add_static_range(domain, ret);
     if (xen_cache_is_marked(domain))
         ret->flags |= DOMAIN_MARKED;
     look_at_guest(facts, domain, seen, ret);
