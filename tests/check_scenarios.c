@@ -351,6 +351,7 @@ START_TEST(misbehaving_guests_are_not_pestered)
     static const char *const names[] = {
         "table-stuck-then-awake.scenario",
         "table-flapping.scenario",
+        "table-dripping.scenario",
     };
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
