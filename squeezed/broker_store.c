@@ -382,9 +382,11 @@ transfer_stored(struct pending *w, enum err error)
         reply_not_stored(w, error);
         return;
     }
-    if (e)
+    if (e) {
+        ledger_confirm(&b->planner.ledger, e);
         log_info("reservation %s transferred to domain %" PRIu32, e->id,
                  e->domid);
+    }
     reply_done(w);
 }
 
@@ -579,6 +581,7 @@ take_stored_entry(struct broker *b, const struct ledger_entry *stored_entry)
     e.created_us = b->now_us;
     e.over = false;
     e.login_seq = 0;
+    e.storing = false;
     e.unwanted = false;
     e.retry_us = 0;
     e.state = e.transferred ? ENTRY_OWNED : ENTRY_GRANTED;

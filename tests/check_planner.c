@@ -569,6 +569,7 @@ START_TEST(a_promise_is_counted_once)
     f = &toy.facts[n];
     f->flags = DOMAIN_BUILDING | DOMAIN_PAUSED;
     ledger_transfer(&toy.planner.ledger, &toy.entries[0], f->domid);
+    ledger_confirm(&toy.planner.ledger, &toy.entries[0]);
     toy.writes = 0;
     for (int i = 0; i <= 16; i++) {
         toy_pass(&toy);
@@ -691,6 +692,7 @@ START_TEST(a_promise_with_overhead_ends)
     toy.snapshot.total_kib -= 8 * MIB;
     f->flags = DOMAIN_BUILDING | DOMAIN_PAUSED;
     ledger_transfer(&toy.planner.ledger, &toy.entries[0], f->domid);
+    ledger_confirm(&toy.planner.ledger, &toy.entries[0]);
     toy_pass(&toy);
     ck_assert(!toy.entries[0].over);
     f->flags = 0;

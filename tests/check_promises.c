@@ -86,8 +86,10 @@ touch_ledger(struct random *r)
     e = &ledger->entries[random_below(r, ledger->count)];
     if (random_below(r, 2) || !f || e->transferred)
         ledger_remove(ledger, e);
-    else if (f->actual_kib >= e->amount_kib || toy_headroom(&toy) >= 0)
+    else if (f->actual_kib >= e->amount_kib || toy_headroom(&toy) >= 0) {
         ledger_transfer(ledger, e, f->domid);
+        ledger_confirm(ledger, e);
+    }
 }
 
 static void

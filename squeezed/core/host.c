@@ -217,6 +217,14 @@ host_sum(const struct host *host, const struct ledger *ledger,
         .reserved_kib = ledger->reserved_kib,
     };
 
+    /* One whose domain is not there counts until it is removed: its transfer
+     * may come to nothing. */
+    for (size_t i = 0; i < ledger->count; i++) {
+        const struct ledger_entry *e = &ledger->entries[i];
+
+        if (e->transferred && !e->over && !host_find(host, e->domid))
+            s.reserved_kib += e->amount_kib;
+    }
     for (size_t i = 0; i < host->count; i++) {
         const struct domain *d = &host->domains[i];
         uint64_t allowed = allowed_kib(&d->facts);

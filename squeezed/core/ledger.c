@@ -61,7 +61,16 @@ ledger_transfer(struct ledger *ledger, struct ledger_entry *entry,
     count_entry(ledger, entry, -1);
     entry->state = ENTRY_OWNED;
     entry->transferred = true;
+    entry->storing = true;
     entry->domid = domid;
+}
+
+void
+ledger_confirm(struct ledger *ledger, struct ledger_entry *entry)
+{
+    (void)ledger;
+    assert(entry->transferred);
+    entry->storing = false;
 }
 
 void
@@ -70,6 +79,7 @@ ledger_untransfer(struct ledger *ledger, struct ledger_entry *entry)
     assert(entry->state == ENTRY_OWNED && entry->transferred);
     entry->state = ENTRY_GRANTED;
     entry->transferred = false;
+    entry->storing = false;
     entry->over = false;
     count_entry(ledger, entry, +1);
 }

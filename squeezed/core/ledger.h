@@ -32,8 +32,9 @@ struct ledger_entry {
     enum entry_state state;
     uint32_t domid;   /* its owner, once it was transferred */
     bool transferred; /* domid is set; stays true while leaving */
-    bool over;        /* the domain is built: its promise has ended */
-    bool has_uuid;    /* waits for a domain of this UUID */
+    bool storing;  /* its transfer is not stored yet, and may come to nothing */
+    bool over;     /* the domain is built: its promise has ended */
+    bool has_uuid; /* waits for a domain of this UUID */
     uint8_t uuid[UUID_BYTES];
     uint64_t login_seq; /* leaves because of this login; 0: not so */
     /* A domain that had this UUID before: not the one it waits for. */
@@ -77,6 +78,10 @@ ledger_commit(struct ledger *ledger, struct ledger_entry *entry);
 void
 ledger_transfer(struct ledger *ledger, struct ledger_entry *entry,
                 uint32_t domid);
+
+/* The transfer is stored: from now on its promise may end. */
+void
+ledger_confirm(struct ledger *ledger, struct ledger_entry *entry);
 
 /* owned -> granted again: the transfer could not be stored. */
 void

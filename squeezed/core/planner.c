@@ -40,7 +40,7 @@ end_promises(struct planner *p)
         struct ledger_entry *e = &p->ledger.entries[i];
         const struct domain *d;
 
-        if (!e->transferred || e->over)
+        if (!e->transferred || e->over || e->storing)
             continue;
         d = host_find(&p->host, e->domid);
         if (d && !(d->facts.flags & still) &&

@@ -41,6 +41,9 @@ budget_pages(const struct tally *t, uint64_t want_kib)
     int64_t kib = (int64_t)t->held_kib - (int64_t)t->slack_kib +
                   t->headroom_kib - (int64_t)want_kib;
 
+    if (want_kib == 0)
+        kib += t->relief_kib;
+
     return or_0(kib) / KIB_PER_PAGE;
 }
 

@@ -38,7 +38,7 @@ tally_take(struct tally *t, const struct planner *p, int64_t now_us)
              p->settings.cushion_kib, &sums);
     *t = (struct tally){ .headroom_kib = sums.headroom_kib };
     if (t->headroom_kib < 0 && anything_is_built(&p->host))
-        t->headroom_kib = min_i64(0, t->headroom_kib + BUILD_COST_KIB);
+        t->relief_kib = min_i64(-t->headroom_kib, BUILD_COST_KIB);
     t->best_kib = t->headroom_kib + (int64_t)p->settings.cushion_kib;
     t->sure_kib = t->brisk_kib = t->best_kib;
     for (size_t i = 0; i < p->host.count; i++) {

@@ -8,6 +8,9 @@
 
 struct tally {
     int64_t headroom_kib;
+    /* Of a negative headroom, what nobody is squeezed for while nobody waits:
+     * a domain is being built.  No grant and no growth comes out of it. */
+    int64_t relief_kib;
     uint64_t held_kib;    /* by the movable domains */
     uint64_t slack_kib;   /* of it, above where their targets are */
     int64_t best_kib;     /* could be had if every donor gave all */

@@ -220,8 +220,7 @@ worth_writing(const struct planner *p, const struct tally *t,
     int64_t coming = t->headroom_kib;
     uint64_t deviation = 0;
 
-    if (unmet_kib > 0)
-        coming += (int64_t)p->settings.cushion_kib;
+    coming += unmet_kib > 0 ? (int64_t)p->settings.cushion_kib : t->relief_kib;
     for (size_t i = 0; i < p->host.count; i++) {
         const struct domain *d = &p->host.domains[i];
 
