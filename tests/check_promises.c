@@ -213,7 +213,7 @@ check_no_waste(void)
     }
     if (headroom >= 512 && gaps >= 512 && !somebody_starves(headroom)) {
         toy_dump(&toy);
-        assert(!"at rest, memory is left over");
+        assert(0 && "at rest, memory is left over");
     }
 }
 
@@ -271,7 +271,7 @@ check_plan_against_reserve(struct random *r)
                 min, max, (int)w.verdict, w.amount_kib, w.free_kib,
                 answer ? "answered" : "queued",
                 answer ? answer->amount_kib : 0);
-        assert(!"plan and reserve differ");
+        assert(0 && "plan and reserve differ");
     }
     assert((w.verdict == VERDICT_IMPOSSIBLE) == (answer && answer->error));
     if (answer) {
