@@ -44,35 +44,6 @@ round() { # to one decimal; what is no number stays
     awk -v x="$1" 'BEGIN { if (x ~ /^[0-9.]+$/) printf "%.1f", x; else print x }'
 }
 
-now_ms() {
-    awk '{ printf "%d", $1 * 1000 }' /proc/uptime
-}
-
-# await TIMEOUT_MS COMMAND…: until it is true.
-await() {
-    local until_ms=$(($(now_ms) + $1))
-    shift
-    until "$@"; do
-        [ "$(now_ms)" -lt $until_ms ] || return 1
-        usleep 100000
-    done
-}
-
-is_not() {
-    ! "$@"
-}
-
-contains() { # contains TEXT PART
-    case $1 in *"$2"*) ;; *) return 1 ;; esac
-}
-
-quietly() { # quietly COMMAND…: what it prints matters if it fails only
-    "$@" > /tmp/quietly 2>&1 || {
-        sed 's/^/#   /' /tmp/quietly
-        return 1
-    }
-}
-
 between() { # between VALUE LOW HIGH
     at_most "$2" "$1" && at_most "$1" "$3"
 }
@@ -108,24 +79,6 @@ moved() { # moved BEFORE AFTER: by how much two lists of targets differ, in all
         print sum + 0 }'
 }
 
-# What squeezed may set of domains, as Xen and xenstore have it.
-settings() { # settings DOMID…
-    domain-probe show | awk -v ids=" $* " '
-        $1 == "domain" && index(ids, " " $2 " ") { print $2, $4, $NF }' | xargs
-}
-
-# add_guest NAME MIB [KERNEL_ARGUMENTS]: as an admin would on a full host.
-add_guest() {
-    local uuid
-    uuid=$(cat /proc/sys/kernel/random/uuid)
-    say "starting $1"
-    reserve "for $1" $(($2 + 2))M --uuid "$uuid" || return
-    GUEST_CONFIG_ONLY=1 start-guest "$1" "$2" "$2" "$3"
-    quietly xl create -q "/tmp/$1.cfg" "uuid=\"$uuid\""
-    say "created $1"
-    check "$1 boots" boots "$1"
-}
-
 boots() { # boots NAME: that xl create has started
     GUEST_WAIT_ONLY=1 start-guest "$1"
 }
@@ -139,30 +92,15 @@ start_sampler() {
     exec 3> /tmp/phases
 }
 
-# prompt MS TEXT: this took MS, until just now, and should take 50 at most:
-# judged at the end, when it is known how long dom0 stood still meanwhile
-# (case_prompt).
+# prompt MS TEXT: this took MS in the current phase, and should take 50 at most:
+# judged at the end, when it is known how long dom0 stood still meanwhile.
 prompt() {
-    echo "$(now_ms) $1 $2" >> $prompts
+    echo "$current_phase $1 $2" >> $prompts
     timing "$1" "$2"
 }
 
-# held DOMID PHASE: the least and the most that it held in that phase.
-held() {
-    awk -v key="$1:" -v phase="$2" '$2 == phase && $3 != "gap" {
-        for (i = 4; i <= NF; i++)
-            if (index($i, key) == 1) {
-                kib = substr($i, length(key) + 1) + 0
-                if (!n++ || kib < low)
-                    low = kib
-                if (kib > high)
-                    high = kib
-            }
-    }
-    END { print low + 0, high + 0 }' /out/free-memory.trace
-}
-
 phase() { # phase NAME FLOOR: from now on, free memory must not be below that
+    current_phase=$1
     echo "$1 $2" >&3
     say "phase $1, free memory at least $2 KiB"
 }
@@ -175,10 +113,8 @@ stop_sampler() {
 
 # --- squeezed ----------------------------------------------------------------
 
-config=squeezed.conf
-
 start_squeezed() {
-    squeezed --config "$config" >> /out/squeezed.log 2>&1 3>&- &
+    squeezed --config squeezed.conf >> /out/squeezed.log 2>&1 3>&- &
     squeezed_pid=$!
     local tries=100
     until squeezectl --json status > $status 2>/dev/null; do
@@ -198,13 +134,10 @@ kill_squeezed() { # with a signal
     true
 }
 
-peek() { # the status of this moment, for `get`
-    squeezectl --json status > $status
-}
-
-look() { # the same; a copy stays for the reader
+# look: the status of this moment, for `get`; a copy stays for the reader.
+look() {
     looks=$((looks + 1))
-    peek
+    squeezectl --json status > $status
     cp $status "/out/status-$looks.json"
 }
 
@@ -265,10 +198,9 @@ reserve() {
         return 1
     fi
     set -- $(json-get reservation amount_kib took_ms answer_ms < /tmp/grant.json)
-    granted=$1 amount=$2
-    prompt "$4" "$what: of that, from enough free memory to the reply"
-    took_ms=$(round "$3")
+    granted=$1 amount=$2 took_ms=$(round "$3") answer_ms=$(round "$4")
     timing "$took_ms" "$what: from the request to the grant"
+    prompt "$answer_ms" "$what: of that, from enough free memory to the reply"
 }
 
 is_refused() { # is_refused WHAT ARGUMENTS…

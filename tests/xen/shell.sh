@@ -18,5 +18,5 @@ trap 'rm -rf "$job"' EXIT
 for p in squeezed/squeezed squeezectl tests/xen/{memory-sampler,json-get,domain-probe}; do
     [ ! -x "$build/$p" ] || cp "$build/$p" "$job/"
 done
-cp -R "$here"/{cases.sh,cases,dom0-lib.sh,squeezed.conf} "$job/"
+cp "$here"/{cases.sh,dom0-lib.sh,squeezed.conf} "$job/"
 "$here/run-in-xen.sh" --files "$job" --out "$build/xen-shell" --shell
