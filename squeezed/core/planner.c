@@ -272,10 +272,9 @@ list_debtors(const struct planner *p, struct plan *plan, int64_t now_us)
 static int64_t
 request_event_us(const struct request *r, int64_t now_us)
 {
-    int64_t patience_us = r->submitted_us + PROBE_REQUEST_US;
-    int64_t event_us = patience_us > now_us
-                           ? min_i64(patience_us, r->deadline_us)
-                           : r->deadline_us;
+    int64_t end_us = r->submitted_us + PROBE_REQUEST_US;
+    int64_t event_us =
+        end_us > now_us ? min_i64(end_us, r->deadline_us) : r->deadline_us;
 
     return max_i64(event_us, now_us + LOOK_SOON_US);
 }
