@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Remote calls: the text of one call comes in, the broker is asked, the text
  * of its answer goes out.  Knows nothing of HTTP beyond the status number, and
- * nothing of sockets.
+ * nothing of sockets.  What a text's notation is, is told by its first byte;
+ * the answer is in the same.
  *
- * Today's one notation is JSON-RPC (2.0; a call without `"jsonrpc"` is
- * answered in the manner of version 1).  What a text's notation is, is told by
- * its first byte; see struct rpc_form in rpc_internal.h for where another one
- * goes. */
+ * What a carrier may rely on, be it a connection or a queue of messages:
+ * - rpc_handle() calls answered() exactly once, before it returns or later,
+ *   unless rpc_forget() was called or broker and rpc are freed first.
+ * - An answer that has a text is to be sent whatever its status is: what is no
+ *   call gets the text of an error, too (status 400).  Without a text (204: a
+ *   native call without id; 500: no memory) there is nothing to send.
+ * - answered() that returns true has taken the answer over.  If it told of a
+ *   reservation (answer->granted: copy it) and is found to be undeliverable
+ *   later on, rpc_undelivered() gives that back; after its transfer or release
+ *   that does nothing, so it may come too late or twice.
+ * - A call may be handed in again, under another arg: it is then another call.
+ *   Whoever gets calls twice has to know them by himself.
+ * - rpc_forget() and rpc_cancel() only while the call is open, that is: between
+ *   rpc_handle() that returned it and answered().  A carrier that can deliver
+ *   the answer later need not call them when its connection breaks. */
 #ifndef RPC_H
 #define RPC_H
 
@@ -59,7 +71,8 @@ rpc_cancel(struct rpc_call *call);
 void
 rpc_forget(struct rpc_call *call);
 
-/* A granted reservation whose answer got lost on the way. */
+/* A granted reservation whose answer got lost on the way.  One that was
+ * released or transferred since, or isn't known, is left as it is. */
 void
 rpc_undelivered(struct rpc *rpc, const char *reservation);
 

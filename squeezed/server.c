@@ -278,6 +278,12 @@ server_free(struct server *s)
     free(s);
 }
 
+struct rpc *
+server_rpc(struct server *s)
+{
+    return s->rpc;
+}
+
 size_t
 server_connections(const struct server *s)
 {

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 
 struct server;
+struct rpc;
 
 struct server_options {
     const char *const *paths; /* of the sockets; at least one */
@@ -36,6 +37,11 @@ server_new(struct event_base *base, struct broker *broker,
  * first: no answer can be given any more. */
 void
 server_free(struct server *server);
+
+/* Where its calls go; others may hand theirs in there, too.  Lives as long as
+ * the server. */
+struct rpc *
+server_rpc(struct server *server);
 
 /* Of open connections. */
 size_t
