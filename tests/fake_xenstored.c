@@ -28,6 +28,7 @@ message(uint32_t type, uint32_t req_id, uint32_t tx_id, const void *body,
         .type = type, .req_id = req_id, .tx_id = tx_id, .len = (uint32_t)length
     };
 
+    fake.answered += type != XS_WATCH_EVENT;
     raw(&header, sizeof(header));
     raw(body, length);
 }
@@ -100,15 +101,9 @@ on_hang_up(struct bufferevent *connection, short what, void *arg)
         bufferevent_free(connection);
 }
 
-static void
-on_accept(evutil_socket_t listener, short what, void *arg)
+void
+connect_fake(int fd)
 {
-    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-    (void)what;
-    (void)arg;
-    if (fd < 0)
-        return;
     hang_up();
     fake.accepted++;
     fake.probed = false;
@@ -116,6 +111,17 @@ on_accept(evutil_socket_t listener, short what, void *arg)
         bufferevent_socket_new(fake.base, fd, BEV_OPT_CLOSE_ON_FREE);
     bufferevent_setcb(fake.connection, on_request, NULL, on_hang_up, NULL);
     bufferevent_enable(fake.connection, EV_READ | EV_WRITE);
+}
+
+static void
+on_accept(evutil_socket_t listener, short what, void *arg)
+{
+    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    (void)what;
+    (void)arg;
+    if (fd >= 0)
+        connect_fake(fd);
 }
 
 void
@@ -244,7 +250,8 @@ void
 start_client(int64_t deadline_us)
 {
     const struct xsc_options options = { .deadline_us = deadline_us,
-                                         .reconnect_us = 1000 };
+                                         .reconnect_us = 1000,
+                                         .fallback = fake.fallback };
     const struct xsc_hooks hooks = {
         .context = &seen, .up = on_up, .lost = on_lost, .watch = on_watch
     };

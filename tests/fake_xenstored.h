@@ -16,6 +16,7 @@ struct fake {
     struct event_base *base;
     char directory[32];
     char path[64];
+    const char *fallback; /* of the client; NULL: none */
     int listener;
     struct event *accept_event;
     struct bufferevent *connection; /* the newest */
@@ -28,6 +29,7 @@ struct fake {
     /* For the handlers. */
     struct xsd_sockmsg last;
     unsigned served;
+    unsigned answered;     /* those of probes, too */
     unsigned conflicts;    /* EAGAIN for so many ends of transactions */
     bool all_conflict;     /* one that ended meanwhile is a conflict */
     unsigned ended[16384]; /* by transaction: how many had ended before it */
@@ -85,6 +87,9 @@ void
 accept_now(void);
 void
 stop_listening(void);
+/* Serves this connection from now on. */
+void
+connect_fake(int fd);
 /* Drops the connection, with what wasn't sent. */
 void
 hang_up(void);

@@ -9,12 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { WRITE_PARTS = 16 };
 static const int64_t max_delay_us = US_PER_S;
 
 static int64_t
@@ -123,6 +120,7 @@ connection_close(struct xsc *xsc)
         close(xsc->fd);
     xsc->fd = -1;
     xsc->state = CONNECTION_DOWN;
+    xsc->written = false;
     evbuffer_drain(xsc->output, evbuffer_get_length(xsc->output));
 }
 
@@ -172,6 +170,32 @@ take_event(struct xsc *xsc)
     return NULL;
 }
 
+/* Where nothing is on its way, the next message may be written. */
+static void
+write_on(struct xsc *xsc)
+{
+    xsc->written = false;
+    if (evbuffer_get_length(xsc->output) &&
+        !event_pending(&xsc->write_event, EV_WRITE, NULL))
+        event_active(&xsc->write_event, EV_WRITE, 0);
+}
+
+/* Something lives there: the first request was answered. */
+static void
+come_up(struct xsc *xsc)
+{
+    xsc->state = CONNECTION_UP;
+    xsc->up_us = xsc->waiting_us;
+    if (xsc->hooks.up)
+        xsc->hooks.up(xsc->hooks.context);
+}
+
+static bool
+is_there(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
 /* The reply to the oldest request.  NULL, or what is wrong. */
 static const char *
 take_reply(struct xsc *xsc)
@@ -196,15 +220,13 @@ take_reply(struct xsc *xsc)
                                   .value = "" };
     queue_pop(&xsc->pending);
     xsc->waiting_us = now_us();
-    if (xsc->state == CONNECTION_UP) {
+    write_on(xsc);
+    if (xsc->state == CONNECTION_UP)
         give(xsc, &request, &answer);
-        return NULL;
-    }
-    /* The probe: xenstored lives. */
-    xsc->state = CONNECTION_UP;
-    xsc->up_us = xsc->waiting_us;
-    if (xsc->hooks.up)
-        xsc->hooks.up(xsc->hooks.context);
+    else if (xsc->way == xsc->fallback && is_there(xsc->path))
+        return "there is a better way to xenstored now";
+    else
+        come_up(xsc);
     return NULL;
 }
 
@@ -240,7 +262,7 @@ static void
 on_read(evutil_socket_t fd, short what, void *arg)
 {
     struct xsc *xsc = arg;
-    ssize_t n = recv(fd, xsc->chunk, sizeof(xsc->chunk), 0);
+    ssize_t n = xsc->transport->read(fd, xsc->chunk, sizeof(xsc->chunk));
 
     (void)what;
     enter(xsc);
@@ -253,41 +275,47 @@ on_read(evutil_socket_t fd, short what, void *arg)
     leave(xsc);
 }
 
-/* -1: errno says why. */
-static ssize_t
-write_some(struct xsc *xsc)
+/* The message that was just written is refused by the device. */
+static void
+refuse_written(struct xsc *xsc, int error)
 {
-    struct evbuffer_iovec parts[WRITE_PARTS];
-    int count = evbuffer_peek(xsc->output, -1, NULL, parts, WRITE_PARTS);
-    struct msghdr message = {
-        .msg_iov = parts,
-        .msg_iovlen = count < WRITE_PARTS ? (size_t)count : WRITE_PARTS,
-    };
-    ssize_t n = sendmsg(xsc->fd, &message, MSG_NOSIGNAL);
+    struct request request = queue_pop(&xsc->pending);
+    struct answer answer = { .type = request.type,
+                             .error = error,
+                             .value = "" };
 
-    if (n > 0)
-        evbuffer_drain(xsc->output, (size_t)n);
-    return n;
+    xsc->waiting_us = now_us();
+    give(xsc, &request, &answer);
+}
+
+static bool
+may_write(const struct xsc *xsc)
+{
+    return !xsc->freed && xsc->state != CONNECTION_DOWN &&
+           evbuffer_get_length(xsc->output) && !xsc->written;
 }
 
 static void
 on_write(evutil_socket_t fd, short what, void *arg)
 {
     struct xsc *xsc = arg;
-    ssize_t n = 0;
 
     (void)fd;
     (void)what;
-    while (n >= 0 && evbuffer_get_length(xsc->output))
-        n = write_some(xsc);
-    if (n >= 0)
-        return;
-    if (errno == EAGAIN || errno == EINTR) {
-        event_add(&xsc->write_event, NULL);
-        return;
-    }
     enter(xsc);
-    lose_errno(xsc, "writing to");
+    while (may_write(xsc)) {
+        if (xsc->transport->write(xsc->fd, xsc->output) >= 0) {
+            xsc->written = xsc->transport->one_at_a_time;
+        } else if (errno == EAGAIN || errno == EINTR) {
+            event_add(&xsc->write_event, NULL);
+            break;
+        } else if (xsc->transport->one_at_a_time &&
+                   xsc->state == CONNECTION_UP) {
+            refuse_written(xsc, errno);
+        } else {
+            lose_errno(xsc, "writing to");
+        }
+    }
     leave(xsc);
 }
 
@@ -381,23 +409,12 @@ probe(struct xsc *xsc)
     put_and_run(xsc, &request, 0, &path, 1);
 }
 
-/* -1: not now.  EAGAIN says that the backlog is full, which passes. */
-static int
-open_socket(const char *path)
+static void
+open_way(struct xsc *xsc, const char *path)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd;
-
-    if (strlen(path) >= sizeof(address.sun_path))
-        return -1;
-    memcpy(address.sun_path, path, strlen(path));
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0 &&
-        connect(fd, (const struct sockaddr *)&address, sizeof(address))) {
-        close(fd);
-        return -1;
-    }
-    return fd;
+    xsc->way = path;
+    xsc->transport = transport_of(path);
+    xsc->fd = xsc->transport->open(path);
 }
 
 static void
@@ -407,7 +424,9 @@ on_connect(evutil_socket_t none, short what, void *arg)
 
     (void)none;
     (void)what;
-    xsc->fd = open_socket(xsc->path);
+    open_way(xsc, xsc->path);
+    if (xsc->fd < 0 && xsc->fallback && !is_there(xsc->path))
+        open_way(xsc, xsc->fallback);
     if (xsc->fd < 0) {
         connect_later(xsc);
         return;
@@ -424,6 +443,7 @@ void
 connection_init(struct xsc *xsc)
 {
     xsc->fd = -1;
+    xsc->way = xsc->path;
     xsc->state = CONNECTION_DOWN;
     xsc->next_id = 1;
     xsc->delay_us = xsc->options.reconnect_us;

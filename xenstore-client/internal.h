@@ -9,9 +9,9 @@
 #define XSC_INTERNAL_H
 
 #include "xenstore-client/queue.h"
+#include "xenstore-client/transport.h"
 #include "xenstore-client/wire.h"
 
-#include <event2/buffer.h>
 #include <event2/event_struct.h>
 #include <sys/queue.h>
 #include <sys/uio.h>
@@ -55,11 +55,15 @@ enum connection_state {
 struct xsc {
     struct event_base *base;
     char *path;
+    char *fallback;  /* NULL: none */
+    const char *way; /* which of them was tried last */
     struct xsc_options options;
     struct xsc_hooks hooks;
 
     enum connection_state state;
+    const struct transport *transport;
     int fd;             /* -1 without a connection */
+    bool written;       /* and unanswered, where one may be at a time */
     int64_t delay_us;   /* of the next reconnect */
     int64_t up_us;      /* since when the connection is up */
     int64_t waiting_us; /* since when the oldest request is the oldest */

@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void
+release(struct xsc *xsc)
+{
+    if (xsc->output)
+        evbuffer_free(xsc->output);
+    free(xsc->fallback);
+    free(xsc->path);
+    free(xsc);
+}
+
 struct xsc *
 xsc_new(struct event_base *base, const char *path,
         const struct xsc_options *options, const struct xsc_hooks *hooks)
@@ -16,16 +26,15 @@ xsc_new(struct event_base *base, const char *path,
     if (!xsc)
         return NULL;
     xsc->path = strdup(path);
+    xsc->fallback = options->fallback ? strdup(options->fallback) : NULL;
     xsc->output = evbuffer_new();
-    if (!xsc->path || !xsc->output) {
-        if (xsc->output)
-            evbuffer_free(xsc->output);
-        free(xsc->path);
-        free(xsc);
+    if (!xsc->path || !xsc->output || (options->fallback && !xsc->fallback)) {
+        release(xsc);
         return NULL;
     }
     xsc->base = base;
     xsc->options = *options;
+    xsc->options.fallback = NULL; /* the caller's */
     xsc->hooks = *hooks;
     LIST_INIT(&xsc->operations);
     commits_init(&xsc->commits);
@@ -61,15 +70,19 @@ xsc_free(struct xsc *xsc)
     if (xsc->depth)
         return;
     wire_done(&xsc->reader);
-    evbuffer_free(xsc->output);
-    free(xsc->path);
-    free(xsc);
+    release(xsc);
 }
 
 bool
 xsc_is_up(const struct xsc *xsc)
 {
     return xsc->state == CONNECTION_UP;
+}
+
+const char *
+xsc_way(const struct xsc *xsc)
+{
+    return xsc->way;
 }
 
 void

@@ -5,7 +5,8 @@
  *
  * libxenstore is not used because it blocks without a time-out, and never
  * tells that xenstored has died.  This speaks the public wire protocol
- * (xen/io/xs_wire.h) over a Unix socket, non-blocking, with libevent.
+ * (xen/io/xs_wire.h) over a Unix socket, or over the kernel's device (see
+ * transport.h), non-blocking, with libevent.
  *
  * Replies come exactly once, from the loop, never before the call returned.
  * After the connection is lost, all that was pending is replied to with
@@ -49,10 +50,12 @@ struct xsc_options {
                            * anew */
     int64_t reconnect_us; /* first delay; doubles up to 1 s while connections
                            * fail or are lost within 1 s */
+    const char *fallback; /* tried while there is nothing at path; NULL: none.
+                           * Copied */
 };
 
-/* Starts to connect.  path: of xenstored's socket; hooks are copied.  NULL
- * without memory. */
+/* Starts to connect.  path: of xenstored's socket or of a device that leads
+ * to it; hooks are copied.  NULL without memory. */
 struct xsc *
 xsc_new(struct event_base *base, const char *path,
         const struct xsc_options *options, const struct xsc_hooks *hooks);
@@ -63,6 +66,10 @@ xsc_free(struct xsc *xsc);
 
 bool
 xsc_is_up(const struct xsc *xsc);
+
+/* Where it is connected to, or tried to last. */
+const char *
+xsc_way(const struct xsc *xsc);
 
 /* Everything below: transaction 0 is none.  A path or value that can't be sent
  * (too long, a character that xenstored would drop the connection for) is

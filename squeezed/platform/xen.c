@@ -19,6 +19,8 @@
 #define SETTLE_US    (200 * US_PER_MS)
 #define DEADLINE_US  (5 * US_PER_S)
 #define RECONNECT_US (10 * US_PER_MS)
+/* Where xenstored lives in a domain of its own, it has no socket here. */
+#define XENSTORE_DEVICE "/dev/xen/xenbus"
 /* Between attempts to see the hypervisor. */
 #define RETRY_S 1
 
@@ -132,8 +134,8 @@ say(struct xen_platform *xen)
         log_at(trouble == TROUBLE_READING ? LEVEL_INFO : LEVEL_WARNING, "%s",
                text);
     else
-        log_info("Xen and xenstore (%s) are there: %zu domains", xen->path,
-                 xen->count);
+        log_info("Xen and xenstore (%s) are there: %zu domains",
+                 xsc_way(xen->xsc), xen->count);
 }
 
 static void
@@ -515,13 +517,19 @@ static const struct platform_ops xen_ops = {
     .free = xen_free,
 };
 
+static bool
+is_auto(const char *wanted)
+{
+    return !wanted || !strcmp(wanted, "auto");
+}
+
 static void
 find_socket(const char *wanted, char *path, size_t size)
 {
     const char *variable = getenv("XENSTORED_PATH");
     const char *folder = getenv("XENSTORED_RUNDIR");
 
-    if (wanted && strcmp(wanted, "auto"))
+    if (!is_auto(wanted))
         snprintf(path, size, "%s", wanted);
     else if (variable && variable[0])
         snprintf(path, size, "%s", variable);
@@ -537,6 +545,7 @@ make_parts(struct xen_platform *xen, const struct xen_options *options)
         .deadline_us =
             options->deadline_us > 0 ? options->deadline_us : DEADLINE_US,
         .reconnect_us = RECONNECT_US,
+        .fallback = is_auto(options->xenstore) ? XENSTORE_DEVICE : NULL,
     };
     const struct xsc_hooks client_hooks = { xen, connection_up, connection_lost,
                                             watch_fired };

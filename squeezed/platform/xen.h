@@ -19,7 +19,9 @@
 struct xen_options {
     const char *xenstore; /* path of xenstored's socket; NULL or "auto":
                            * XENSTORED_PATH, XENSTORED_RUNDIR/socket,
-                           * /run/xenstored/socket */
+                           * /run/xenstored/socket; and, while there is no
+                           * such file, /dev/xen/xenbus.  The path of that
+                           * device will do, too */
     enum xen_balloon balloon;
     bool read_only;   /* writes nothing by itself: no offset, no range */
     bool manage_zero; /* domain 0 takes part, within: */
