@@ -65,6 +65,7 @@ set_up(struct bench *b, size_t n)
             .dynamic_min_kib = GIB + i % 7 * 4,
             .dynamic_max_kib = 4 * GIB + i % 11 * 4,
             .static_max_kib = 5 * GIB,
+            .ceiling_kib = CEILING_NONE,
         };
     b->snapshot = (struct snapshot){
         .total_kib = n * 4 * GIB + 72 * KIB_PER_MIB,

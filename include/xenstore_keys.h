@@ -19,6 +19,8 @@
 #define LEAF_DYNAMIC_MAX         "dynamic-max"
 #define LEAF_TARGET              "target"
 #define LEAF_SQUEEZED_TARGET     "squeezed-target"
+#define LEAF_SQUEEZED_CEILING    "squeezed-ceiling" /* the manual target */
+#define LEAF_SQUEEZED_FROZEN     "squeezed-frozen"  /* empty: leave it alone */
 #define LEAF_OFFSET              "memory-offset"
 #define LEAF_VIDEORAM            "videoram"
 #define LEAF_UNCOOPERATIVE       "uncooperative"

@@ -109,10 +109,12 @@ void
 broker_login(struct broker *broker, const char *client, int64_t now_us,
              broker_reply *reply, void *arg);
 
+/* Refused if it makes no sense for that domain; a ceiling is brought into the
+ * range. */
 void
-broker_set_range(struct broker *broker, uint32_t domid, uint64_t min_kib,
-                 uint64_t max_kib, int64_t now_us, broker_reply *reply,
-                 void *arg);
+broker_order(struct broker *broker, uint32_t domid,
+             const struct domain_order *order, int64_t now_us,
+             broker_reply *reply, void *arg);
 
 /* Replies when the host is balanced or nothing more can be done, after 30 s
  * at the latest. */

@@ -35,7 +35,7 @@ enum pending_kind {
     PENDING_RELEASE,
     PENDING_TRANSFER,
     PENDING_LOGIN,
-    PENDING_RANGE,
+    PENDING_ORDER,
     PENDING_REWRITE
 };
 

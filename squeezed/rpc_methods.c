@@ -399,6 +399,16 @@ run_login(struct rpc_call *call, const struct rpc_value *v)
 
 /* ----------------------------------------------------------------- domains */
 
+static void
+order(struct rpc_call *call, uint64_t domid, const struct domain_order *wanted)
+{
+    if (domid > DOMID_MAX)
+        refuse_plainly(call, ERR_UNKNOWN_DOMAIN);
+    else
+        broker_order(broker_of(call), (uint32_t)domid, wanted, now(call),
+                     reply_null, call);
+}
+
 enum { RANGE_DOMID, RANGE_MIN, RANGE_MAX };
 
 static void
@@ -408,12 +418,38 @@ run_set_range(struct rpc_call *call, const struct rpc_value *v)
 
     if (!take_range(call, RANGE_MIN, RANGE_MAX, &max_kib))
         return;
-    if (v[RANGE_DOMID].number > DOMID_MAX)
-        refuse_plainly(call, ERR_UNKNOWN_DOMAIN);
-    else
-        broker_set_range(broker_of(call), (uint32_t)v[RANGE_DOMID].number,
-                         v[RANGE_MIN].number, max_kib, now(call), reply_null,
-                         call);
+    order(call, v[RANGE_DOMID].number,
+          &(struct domain_order){ .kind = ORDER_RANGE,
+                                  .min_kib = v[RANGE_MIN].number,
+                                  .max_kib = max_kib });
+}
+
+enum { TARGET_DOMID, TARGET_KIB };
+
+static void
+run_set_target(struct rpc_call *call, const struct rpc_value *v)
+{
+    order(call, v[TARGET_DOMID].number,
+          &(struct domain_order){ .kind = ORDER_CEILING,
+                                  .target_kib = v[TARGET_KIB].number });
+}
+
+static void
+run_set_auto(struct rpc_call *call, const struct rpc_value *v)
+{
+    order(call, v[0].number, &(struct domain_order){ .kind = ORDER_AUTO });
+}
+
+static void
+run_freeze(struct rpc_call *call, const struct rpc_value *v)
+{
+    order(call, v[0].number, &(struct domain_order){ .kind = ORDER_FREEZE });
+}
+
+static void
+run_thaw(struct rpc_call *call, const struct rpc_value *v)
+{
+    order(call, v[0].number, &(struct domain_order){ .kind = ORDER_THAW });
 }
 
 static void
@@ -461,6 +497,13 @@ static const struct rpc_method methods[] = {
         [RANGE_DOMID] = { "domid", .type = PARAM_DOMID },
         [RANGE_MIN] = { "dynamic_min", .type = PARAM_SIZE },
         [RANGE_MAX] = { "dynamic_max", .type = PARAM_SIZE } } },
+    { "squeezed.set_target", run_set_target, {
+        [TARGET_DOMID] = { "domid", .type = PARAM_DOMID },
+        [TARGET_KIB] = { "target", .type = PARAM_SIZE } } },
+    { "squeezed.set_auto", run_set_auto, {
+        { "domid", .type = PARAM_DOMID } } },
+    { "squeezed.freeze", run_freeze, { { "domid", .type = PARAM_DOMID } } },
+    { "squeezed.thaw", run_thaw, { { "domid", .type = PARAM_DOMID } } },
     { "squeezed.balance", run_balance, { { 0 } } },
     { "squeezed.login", run_login, { { "client", .type = PARAM_CLIENT } } },
 };

@@ -204,6 +204,21 @@ headroom(void)
     return sums.headroom_kib;
 }
 
+static void
+order(uint32_t domid, struct domain_order wanted, struct reply *ret)
+{
+    broker_order(world.broker, domid, &wanted, world.now_us, take_reply, ret);
+}
+
+static void
+set_range(uint32_t domid, uint64_t min_kib, uint64_t max_kib, struct reply *ret)
+{
+    order(domid,
+          (struct domain_order){
+              .kind = ORDER_RANGE, .min_kib = min_kib, .max_kib = max_kib },
+          ret);
+}
+
 START_TEST(not_ready_at_first)
 {
     struct reply r = { 0 };
@@ -590,8 +605,7 @@ START_TEST(nothing_is_unknown_before_the_ledger_is_read)
     broker_transfer(world.broker, r.id, 1, false, world.now_us, take_reply,
                     &early);
     ck_assert_int_eq(early.error, ERR_NOT_READY);
-    broker_set_range(world.broker, 1, GIB, GIB, world.now_us, take_reply,
-                     &early);
+    set_range(1, GIB, GIB, &early);
     ck_assert_int_eq(early.error, ERR_NOT_READY);
     run_for(5 * SECOND);
     ck_assert(is_stored(r.id));
@@ -629,21 +643,111 @@ START_TEST(ranges_are_checked)
 
     start(full_host);
     run_for(SECOND);
-    broker_set_range(world.broker, 7, GIB, GIB, world.now_us, take_reply, &r);
+    set_range(7, GIB, GIB, &r);
     ck_assert_int_eq(r.error, ERR_UNKNOWN_DOMAIN);
-    broker_set_range(world.broker, 1, 2 * GIB, GIB, world.now_us, take_reply,
-                     &r);
+    set_range(1, 2 * GIB, GIB, &r);
     ck_assert_int_eq(r.error, ERR_INVALID);
     ck_assert_str_eq(r.parameter, "dynamic_min");
-    broker_set_range(world.broker, 1, GIB, 5 * GIB, world.now_us, take_reply,
-                     &r);
+    set_range(1, GIB, 5 * GIB, &r);
     ck_assert_str_eq(r.parameter, "dynamic_max");
-    broker_set_range(world.broker, 1, GIB, 2 * GIB, world.now_us, take_reply,
-                     &r);
+    set_range(1, GIB, 2 * GIB, &r);
     run_for(10 * SECOND);
     ck_assert_int_eq(r.error, ERR_NONE);
     ck_assert_uint_eq(r.count, 4);
     ck_assert_uint_eq(sim_find(world.platform, 1)->actual_kib, 2 * GIB);
+    stop();
+}
+END_TEST
+
+static uint64_t
+actual(uint32_t domid)
+{
+    return sim_find(world.platform, domid)->actual_kib;
+}
+
+START_TEST(a_ceiling_is_kept)
+{
+    struct reply r = { 0 };
+
+    start(full_host);
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(actual(1), 4 * GIB);
+    order(1,
+          (struct domain_order){ .kind = ORDER_CEILING,
+                                 .target_kib = 2 * GIB + 3 },
+          &r);
+    run_for(10 * SECOND);
+    ck_assert_int_eq(r.error, ERR_NONE);
+    ck_assert_uint_eq(actual(1), 2 * GIB);
+    /* The range is as it was, and a restart forgets nothing. */
+    ck_assert_uint_eq(sim_find(world.platform, 1)->dynamic_max_kib, 4 * GIB);
+    broker_free(world.broker);
+    start_broker();
+    run_for(20 * SECOND);
+    ck_assert_uint_eq(actual(1), 2 * GIB);
+    order(1, (struct domain_order){ .kind = ORDER_AUTO }, &r);
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(actual(1), 4 * GIB);
+    ck_assert_uint_eq(r.count, 2);
+    stop();
+}
+END_TEST
+
+/* Brought into the range, and never beyond what headroom allows. */
+START_TEST(ceilings_are_clamped)
+{
+    struct domain_order low = { .kind = ORDER_CEILING };
+    struct domain_order high = { .kind = ORDER_CEILING,
+                                 .target_kib = LIMIT_SIZE_KIB };
+    struct reply r = { 0 }, held;
+
+    start(full_host);
+    run_for(SECOND);
+    order(1, low, &r);
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(sim_find(world.platform, 1)->ceiling_kib, GIB);
+    ck_assert_uint_eq(actual(1), GIB);
+    reserve_and_wait(3 * GIB, &held);
+    ck_assert_int_eq(held.error, ERR_NONE);
+    order(1, high, &r);
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(sim_find(world.platform, 1)->ceiling_kib, 4 * GIB);
+    ck_assert_int_ge(headroom(), 0);
+    ck_assert_uint_gt(actual(1), 3 * GIB);
+    ck_assert_uint_lt(actual(1), 4 * GIB);
+    order(7, high, &r);
+    ck_assert_int_eq(r.error, ERR_UNKNOWN_DOMAIN);
+    sim_write_range(world.platform, 2, NULL, NULL);
+    order(2, high, &r);
+    ck_assert_int_eq(r.error, ERR_INVALID);
+    ck_assert_str_eq(r.parameter, "domid");
+    ck_assert_uint_eq(r.count, 4);
+    stop();
+}
+END_TEST
+
+START_TEST(the_frozen_neither_give_nor_get)
+{
+    struct reply r = { 0 }, held;
+    const struct domain *d;
+
+    start(full_host);
+    run_for(10 * SECOND);
+    order(1, (struct domain_order){ .kind = ORDER_FREEZE }, &r);
+    run_for(SECOND);
+    ck_assert_int_eq(r.error, ERR_NONE);
+    reserve_and_wait(9 * GIB, &held);
+    ck_assert_int_eq(held.error, ERR_NONE);
+    ck_assert_uint_eq(actual(1), 4 * GIB);
+    ck_assert_uint_eq(actual(2), GIB);
+    d = host_find(&broker_planner(world.broker)->host, 1);
+    ck_assert_str_eq(domain_state_name(host_domain_state(d, world.now_us)),
+                     "frozen");
+    order(1, (struct domain_order){ .kind = ORDER_THAW }, &r);
+    run_for(10 * SECOND);
+    ck_assert_uint_lt(actual(1), 4 * GIB);
+    ck_assert_uint_gt(actual(2), GIB);
+    ck_assert_uint_eq(r.count, 2);
     stop();
 }
 END_TEST
@@ -782,6 +886,9 @@ main(void)
     tcase_add_test(tcase, nothing_is_unknown_before_the_ledger_is_read);
     tcase_add_test(tcase, login_drops_what_no_domain_owns);
     tcase_add_test(tcase, ranges_are_checked);
+    tcase_add_test(tcase, a_ceiling_is_kept);
+    tcase_add_test(tcase, ceilings_are_clamped);
+    tcase_add_test(tcase, the_frozen_neither_give_nor_get);
     tcase_add_test(tcase, balance_answers_when_all_is_calm);
     tcase_add_test(tcase, a_nap_is_no_cost);
     tcase_add_test(tcase, a_dry_run_sets_nothing);

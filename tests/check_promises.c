@@ -53,6 +53,10 @@ add_domain(struct random *r)
         toy.facts[i].flags ^= DOMAIN_BALLOON;
     if (random_below(r, 3) == 0)
         toy.facts[i].flags |= DOMAIN_PROBE_READY;
+    if (random_below(r, 10) == 0)
+        toy.facts[i].flags |= DOMAIN_FROZEN;
+    if (random_below(r, 6) == 0)
+        toy.facts[i].ceiling_kib = random_kib(r, 5 * GIB);
 }
 
 static struct domain_facts *
@@ -100,7 +104,7 @@ touch_domain(struct random *r)
 
     if (!f)
         return;
-    switch (random_below(r, 6)) {
+    switch (random_below(r, 8)) {
     case 0:
         f->flags ^= DOMAIN_PAUSED;
         break;
@@ -120,6 +124,13 @@ touch_domain(struct random *r)
         break;
     case 4:
         toy.guests[f - toy.facts].stuck ^= true;
+        break;
+    case 5:
+        f->flags ^= DOMAIN_FROZEN;
+        break;
+    case 6: /* the manual method, also with values that make no sense */
+        f->ceiling_kib =
+            random_below(r, 3) ? random_kib(r, 5 * GIB) : CEILING_NONE;
         break;
     default:
         toy_destroy(&toy, (size_t)(f - toy.facts));
@@ -176,6 +187,13 @@ movable(const struct domain_facts *f)
 }
 
 static uint64_t
+top_kib(const struct domain_facts *f)
+{
+    return max_u64(page_down(min_u64(f->dynamic_max_kib, f->ceiling_kib)),
+                   page_up(f->dynamic_min_kib));
+}
+
+static uint64_t
 held_kib(const struct domain_facts *f)
 {
     return max_u64(f->actual_kib, f->limit_kib);
@@ -209,7 +227,7 @@ check_no_waste(void)
         const struct domain_facts *f = &toy.facts[i];
 
         if (movable(f))
-            gaps += sub_or_0(page_down(f->dynamic_max_kib), held_kib(f));
+            gaps += sub_or_0(top_kib(f), held_kib(f));
     }
     if (headroom >= 512 && gaps >= 512 && !somebody_starves(headroom)) {
         toy_dump(&toy);

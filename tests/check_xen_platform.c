@@ -306,6 +306,16 @@ on_done(void *arg, enum err error)
     has_ended = true;
 }
 
+static void
+order_range(uint64_t min_kib, uint64_t max_kib)
+{
+    const struct domain_order order = { .kind = ORDER_RANGE,
+                                        .min_kib = min_kib,
+                                        .max_kib = max_kib };
+
+    platform->ops->order(platform, 1, &order, on_done, NULL);
+}
+
 static bool
 is_done(void)
 {
@@ -325,12 +335,51 @@ START_TEST(a_range_is_set)
 {
     add_managed(1, FLAGS_PV);
     start(XEN_BALLOON_ALWAYS);
-    platform->ops->set_range(platform, 1, 8192, 524288, on_done, NULL);
+    order_range(8192, 524288);
     ck_assert_int_eq(wait_done(), ERR_NONE);
     ck_assert(wait_for(one_at_512m, LATE_MS));
     ck_assert_uint_eq(facts(1)->dynamic_min_kib, 8192);
     ck_assert_str_eq(store_read(&store, "/local/domain/1/memory/dynamic-min"),
                      "8192");
+}
+END_TEST
+
+static void
+send_order(struct domain_order order)
+{
+    platform->ops->order(platform, 1, &order, on_done, NULL);
+    ck_assert_int_eq(wait_done(), ERR_NONE);
+}
+
+/* They count from the completion on, without waiting for a watch; and they are
+ * there after a restart. */
+START_TEST(orders_are_keys)
+{
+    const char *ceiling = "/local/domain/1/memory/squeezed-ceiling";
+
+    add_managed(1, FLAGS_PV);
+    write_memory(1, "squeezed-ceiling", "300001");
+    start(XEN_BALLOON_ALWAYS);
+    ck_assert_uint_eq(facts(1)->ceiling_kib, 300000);
+    ck_assert(!(facts(1)->flags & DOMAIN_FROZEN));
+    send_order((struct domain_order){ .kind = ORDER_FREEZE });
+    ck_assert(facts(1)->flags & DOMAIN_FROZEN);
+    send_order(
+        (struct domain_order){ .kind = ORDER_CEILING, .target_kib = 400000 });
+    ck_assert_uint_eq(facts(1)->ceiling_kib, 400000);
+    ck_assert_str_eq(store_read(&store, "%s", ceiling), "400000");
+    send_order((struct domain_order){ .kind = ORDER_AUTO });
+    ck_assert_uint_eq(facts(1)->ceiling_kib, CEILING_NONE);
+    ck_assert_str_eq(store_read(&store, "%s", ceiling), "");
+    send_order((struct domain_order){ .kind = ORDER_THAW });
+    ck_assert(!(facts(1)->flags & DOMAIN_FROZEN));
+    /* Twice is no error. */
+    send_order((struct domain_order){ .kind = ORDER_THAW });
+    /* Somebody else's write counts, too. */
+    write_memory(1, "squeezed-frozen", "");
+    changes = 0;
+    ck_assert(wait_for(was_told, LATE_MS));
+    ck_assert(facts(1)->flags & DOMAIN_FROZEN);
 }
 END_TEST
 
@@ -723,7 +772,7 @@ START_TEST(xenstored_restarts)
     ck_assert(!health().connected);
     ck_assert_ptr_nonnull(strstr(health().why, "no xenstore at"));
     apply(1, 8192, 8192, false);
-    platform->ops->set_range(platform, 1, 4, 8, on_done, NULL);
+    order_range(4, 8);
     ck_assert_int_eq(wait_done(), ERR_NOT_READY);
     ck_assert_int_eq(load(), ERR_NOT_READY);
     ck_assert_uint_eq(hv->domains[1].max_pages, PAGES_1G);
@@ -748,7 +797,7 @@ START_TEST(xenstored_hangs)
     add_managed(1, FLAGS_PV);
     start(XEN_BALLOON_ALWAYS);
     kill(store.pid, SIGSTOP);
-    platform->ops->set_range(platform, 1, 4096, 524288, on_done, NULL);
+    order_range(4096, 524288);
     ck_assert_int_eq(wait_done(), ERR_NOT_READY);
     ck_assert(!is_ready());
     kill(store.pid, SIGCONT);
@@ -820,7 +869,7 @@ START_TEST(it_can_be_freed_at_any_time)
     run_ms(_i % 3);
     apply(1, 8192, 8192, false);
     platform->ops->persist(platform, &put, 1, on_done, NULL);
-    platform->ops->set_range(platform, 1, 4, 8, on_done, NULL);
+    order_range(4, 8);
     fakehv_lock(hv);
     fakehv_remove_domain(hv, 1);
     fakehv_unlock(hv);
@@ -854,6 +903,7 @@ suite(void)
                         sizeof(bad_values) / sizeof(bad_values[0]));
     tcase_add_test(ranges, without_a_key_it_is_unmanaged);
     tcase_add_test(ranges, a_range_is_set);
+    tcase_add_test(ranges, orders_are_keys);
     tcase_add_test(settings, shrinking_sets_target_and_limit);
     tcase_add_test(settings, growing_sets_the_limit_first);
     tcase_add_test(settings, the_newest_target_counts);

@@ -220,13 +220,24 @@ broker_login(struct broker *b, const char *client, int64_t now_us,
 }
 
 void
-broker_set_range(struct broker *b, uint32_t domid, uint64_t min_kib,
-                 uint64_t max_kib, int64_t now_us, broker_reply *reply,
-                 void *arg)
+broker_order(struct broker *b, uint32_t domid, const struct domain_order *order,
+             int64_t now_us, broker_reply *reply, void *arg)
 {
+    static const char *const names[] = {
+        [ORDER_RANGE] = "set_range", [ORDER_CEILING] = "set_target",
+        [ORDER_AUTO] = "set_auto",   [ORDER_FREEZE] = "freeze",
+        [ORDER_THAW] = "thaw",
+    };
+    const char *name = names[order->kind];
+
     (void)now_us;
-    asked(b, "set_range %" PRIu32 " %" PRIu64 " %" PRIu64, domid, min_kib,
-          max_kib);
+    if (order->kind == ORDER_RANGE)
+        asked(b, "%s %" PRIu32 " %" PRIu64 " %" PRIu64, name, domid,
+              order->min_kib, order->max_kib);
+    else if (order->kind == ORDER_CEILING)
+        asked(b, "%s %" PRIu32 " %" PRIu64, name, domid, order->target_kib);
+    else
+        asked(b, "%s %" PRIu32, name, domid);
     finish(b, reply, arg);
 }
 

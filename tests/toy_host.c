@@ -49,6 +49,7 @@ toy_add(struct toy_host *toy, uint64_t min_kib, uint64_t max_kib,
         .dynamic_min_kib = min_kib,
         .dynamic_max_kib = max_kib,
         .static_max_kib = max_kib,
+        .ceiling_kib = CEILING_NONE,
     };
     toy->guests[n] = (struct toy_guest){ .rate_kib_s = KIB_PER_GIB };
     return n;
@@ -186,6 +187,9 @@ apply(struct toy_host *toy, const struct setting *s)
     if (s->target_kib != f->target_kib) {
         assert(s->target_kib >= max_u64(f->static_min_kib, f->dynamic_min_kib));
         assert(s->target_kib <= min_u64(f->static_max_kib, f->dynamic_max_kib));
+        /* A ceiling below the range means its minimum. */
+        assert(s->target_kib <=
+               max_u64(f->ceiling_kib, page_up(f->dynamic_min_kib)));
         assert(s->limit_kib >= s->target_kib);
     }
     assert(s->target_kib % KIB_PER_PAGE == 0);

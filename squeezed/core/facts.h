@@ -32,6 +32,8 @@ enum domain_flag {
     DOMAIN_MARKED = 1 << 8
 };
 
+#define CEILING_NONE UINT64_MAX
+
 struct domain_facts {
     uint32_t domid; /* 0 to 32751 */
     uint32_t flags; /* enum domain_flag */
@@ -51,6 +53,9 @@ struct domain_facts {
     uint64_t dynamic_min_kib;
     uint64_t dynamic_max_kib;
     uint64_t static_max_kib;
+    /* The manual target: no target above it, wherever the range reaches to.
+     * CEILING_NONE: none, squeezed chooses in the whole range. */
+    uint64_t ceiling_kib;
     int64_t offset_kib; /* what was taken off actual_kib; for status only */
 };
 

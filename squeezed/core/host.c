@@ -100,8 +100,10 @@ derive(struct domain *d)
 
     d->held_kib = max_u64(f->limit_kib, sub_or_0(f->actual_kib, f->extra_kib));
     d->lower_kib = page_up(max_u64(f->static_min_kib, f->dynamic_min_kib));
-    d->upper_kib = max_u64(
-        page_down(min_u64(f->dynamic_max_kib, static_max_kib)), d->lower_kib);
+    d->upper_kib =
+        max_u64(page_down(min_u64(min_u64(f->dynamic_max_kib, static_max_kib),
+                                  f->ceiling_kib)),
+                d->lower_kib);
     d->touchable = (f->flags & DOMAIN_MANAGED) && !(f->flags & untouchable);
     d->movable =
         d->touchable && ((f->flags & DOMAIN_BALLOON) || d->probe.proven);

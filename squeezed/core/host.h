@@ -68,10 +68,10 @@ struct domain {
     uint64_t committed_kib; /* what it could hold without asking us */
     uint64_t held_kib;      /* max(limit, actual - extra): what its target can
                              * free; a limit of held_kib + x costs just x */
-    uint64_t lower_kib;     /* the range that its target is kept in */
-    uint64_t upper_kib;
-    bool movable;   /* managed, balloons, and may be touched now */
-    bool touchable; /* the same, but for its balloon */
+    uint64_t lower_kib;     /* the range that its target is kept in, */
+    uint64_t upper_kib;     /*   its ceiling considered */
+    bool movable;           /* managed, balloons, and may be touched now */
+    bool touchable;         /* the same, but for its balloon */
     struct judgement judgement;
     struct probe probe;
     /* Scratch of the planner. */

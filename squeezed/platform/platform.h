@@ -36,6 +36,24 @@ struct ledger_change {
 typedef void
 platform_done(void *arg, enum err error);
 
+/* What an administrator wants of a domain; kept where it dies with the domain
+ * and survives a restart of the broker.  The next look after the completion
+ * shows it. */
+enum order_kind {
+    ORDER_RANGE,   /* both ends of its range, checked by the caller */
+    ORDER_CEILING, /* the manual method: no target above target_kib */
+    ORDER_AUTO,    /* no ceiling any more */
+    ORDER_FREEZE,  /* its target and limit are left alone */
+    ORDER_THAW
+};
+
+struct domain_order {
+    enum order_kind kind;
+    uint64_t min_kib; /* RANGE */
+    uint64_t max_kib;
+    uint64_t target_kib; /* CEILING, within the range */
+};
+
 /* entries live during the call only. */
 typedef void
 platform_loaded(void *arg, enum err error, const struct ledger_entry *entries,
@@ -72,10 +90,10 @@ struct platform_ops {
                     platform_done *done, void *arg);
     /* Reads the stored ledger. */
     void (*load)(struct platform *platform, platform_loaded *done, void *arg);
-    /* Writes both ends of a domain's range, checked by the caller. */
-    void (*set_range)(struct platform *platform, uint32_t domid,
-                      uint64_t min_kib, uint64_t max_kib, platform_done *done,
-                      void *arg);
+    /* Carries an order out (or stores it, all or nothing). */
+    void (*order)(struct platform *platform, uint32_t domid,
+                  const struct domain_order *order, platform_done *done,
+                  void *arg);
     /* False if there is no such domain. */
     bool (*describe)(struct platform *platform, uint32_t domid,
                      struct domain_text *ret);

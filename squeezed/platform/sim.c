@@ -321,6 +321,7 @@ fill_facts(const struct sim_domain *d, struct domain_facts *ret)
         .dynamic_min_kib = d->dynamic_min_kib,
         .dynamic_max_kib = d->dynamic_max_kib,
         .static_max_kib = d->static_max_kib,
+        .ceiling_kib = d->ceiling_kib,
     };
     memcpy(ret->uuid, d->uuid, UUID_BYTES);
 }
@@ -406,12 +407,31 @@ sim_load(struct platform *platform, platform_loaded *done, void *arg)
     wake(s);
 }
 
+static bool
+carry_out(struct platform *platform, uint32_t domid,
+          const struct domain_order *order)
+{
+    switch (order->kind) {
+    case ORDER_RANGE:
+        return sim_write_range(platform, domid, &order->min_kib,
+                               &order->max_kib);
+    case ORDER_CEILING:
+        return sim_set_ceiling(platform, domid, order->target_kib);
+    case ORDER_AUTO:
+        return sim_set_ceiling(platform, domid, CEILING_NONE);
+    case ORDER_FREEZE:
+    case ORDER_THAW:
+        return sim_freeze(platform, domid, order->kind == ORDER_FREEZE);
+    }
+    return false;
+}
+
 static void
-sim_set_range(struct platform *platform, uint32_t domid, uint64_t min_kib,
-              uint64_t max_kib, platform_done *done, void *arg)
+sim_order(struct platform *platform, uint32_t domid,
+          const struct domain_order *order, platform_done *done, void *arg)
 {
     struct sim *s = sim_of(platform);
-    bool there = sim_write_range(platform, domid, &min_kib, &max_kib);
+    bool there = carry_out(platform, domid, order);
 
     sim_store_complete(&s->store, there ? ERR_NONE : ERR_NOT_FOUND, s->now_us,
                        done, arg);
@@ -455,7 +475,7 @@ static const struct platform_ops sim_ops = {
     .apply = sim_apply,
     .persist = sim_persist,
     .load = sim_load,
-    .set_range = sim_set_range,
+    .order = sim_order,
     .describe = sim_describe,
     .health = sim_health,
     .free = sim_free,
@@ -604,6 +624,19 @@ sim_freeze(struct platform *platform, uint32_t domid, bool frozen)
 
     if (d) {
         d->frozen = frozen;
+        touched(s, true);
+    }
+    return d != NULL;
+}
+
+bool
+sim_set_ceiling(struct platform *platform, uint32_t domid, uint64_t ceiling_kib)
+{
+    struct sim *s = sim_of(platform);
+    struct sim_domain *d = find(s, domid);
+
+    if (d) {
+        d->ceiling_kib = ceiling_kib;
         touched(s, true);
     }
     return d != NULL;

@@ -86,6 +86,11 @@ sim_pause(struct platform *platform, uint32_t domid, bool paused);
 bool
 sim_freeze(struct platform *platform, uint32_t domid, bool frozen);
 
+/* The manual target; CEILING_NONE: none. */
+bool
+sim_set_ceiling(struct platform *platform, uint32_t domid,
+                uint64_t ceiling_kib);
+
 /* Writes of the range by somebody else; NULL: the key is removed.  A bad pair
  * is reported, and the last good one stays; without both it is unmanaged. */
 bool

@@ -9,6 +9,7 @@
 #ifndef SIM_GUEST_H
 #define SIM_GUEST_H
 
+#include "squeezed/core/facts.h"
 #include "squeezed/platform/scenario.h"
 
 struct sim_domain {
@@ -25,6 +26,7 @@ struct sim_domain {
     char range_error[160];
     uint64_t static_min_kib, static_max_kib;
     uint64_t dynamic_min_kib, dynamic_max_kib; /* the last good ones */
+    uint64_t ceiling_kib;                      /* CEILING_NONE */
     uint64_t actual_kib;
     uint64_t limit_kib;
     uint64_t target_kib; /* in the store */

@@ -7,6 +7,7 @@
 #include "squeezed/platform/xen_facts.h"
 #include "squeezed/platform/xen_hypervisor.h"
 #include "squeezed/platform/xen_ledger.h"
+#include "squeezed/platform/xen_order.h"
 #include "squeezed/platform/xen_writer.h"
 #include "squeezed/platform/xen_zero.h"
 #include "xenstore_keys.h"
@@ -44,6 +45,7 @@ struct xen_platform {
     struct xen_cache *cache;
     struct xen_writer *writer;
     struct xen_operations operations;
+    struct xen_orders orders;
     struct xen_writes writes;
     struct xen_loads loads;
     struct event *retry;
@@ -248,25 +250,6 @@ find_listed(const struct xen_platform *xen, uint32_t domid)
     return NULL;
 }
 
-/* Both ends of a range; operation: completed with the result, or NULL. */
-static void
-write_range(struct xen_platform *xen, uint32_t domid, uint64_t min_kib,
-            uint64_t max_kib, struct xen_operation *operation)
-{
-    char paths[2][XEN_KEY_PATH], values[2][24];
-    const struct xsc_change changes[2] = {
-        { xen_key_path(XEN_KEY_DYNAMIC_MIN, domid, paths[0]), values[0] },
-        { xen_key_path(XEN_KEY_DYNAMIC_MAX, domid, paths[1]), values[1] },
-    };
-
-    snprintf(values[0], sizeof(values[0]), "%" PRIu64, min_kib);
-    snprintf(values[1], sizeof(values[1]), "%" PRIu64, max_kib);
-    if (operation)
-        xen_operation_commit(operation, xen->xsc, changes, 2);
-    else
-        xsc_commit(xen->xsc, changes, 2, NULL, NULL);
-}
-
 /* Domain 0's range, once on each connection: a new xenstored has forgotten
  * it. */
 static void
@@ -282,7 +265,11 @@ write_zero(struct xen_platform *xen)
     xen_zero_range(&xen->zero, &domain->values[XEN_KEY_DYNAMIC_MAX],
                    seen->held_kib, &min_kib, &max_kib);
     xen->zero.written = true;
-    write_range(xen, 0, min_kib, max_kib, NULL);
+    xen_order_send(&xen->orders, xen->xsc, 0,
+                   &(struct domain_order){ .kind = ORDER_RANGE,
+                                           .min_kib = min_kib,
+                                           .max_kib = max_kib },
+                   NULL);
 }
 
 static enum err
@@ -338,13 +325,13 @@ xen_load(struct platform *platform, platform_loaded *done, void *arg)
 }
 
 static void
-xen_set_range(struct platform *platform, uint32_t domid, uint64_t min_kib,
-              uint64_t max_kib, platform_done *done, void *arg)
+xen_order(struct platform *platform, uint32_t domid,
+          const struct domain_order *order, platform_done *done, void *arg)
 {
     struct xen_platform *xen = to_xen(platform);
 
-    write_range(xen, domid, min_kib, max_kib,
-                xen_operation_new(&xen->operations, xen->base, done, arg));
+    xen_order_send(&xen->orders, xen->xsc, domid, order,
+                   xen_operation_new(&xen->operations, xen->base, done, arg));
 }
 
 /* Telling */
@@ -493,6 +480,7 @@ xen_free(struct platform *platform)
     if (xen->xsc)
         xsc_free(xen->xsc);
     xen_operations_free(&xen->operations);
+    xen_orders_free(&xen->orders);
     xen_writes_free(&xen->writes);
     xen_loads_free(&xen->loads);
     xen_writer_free(xen->writer);
@@ -511,7 +499,7 @@ static const struct platform_ops xen_ops = {
     .apply = xen_apply,
     .persist = xen_persist,
     .load = xen_load,
-    .set_range = xen_set_range,
+    .order = xen_order,
     .describe = xen_describe,
     .health = xen_health,
     .free = xen_free,
@@ -561,6 +549,7 @@ make_parts(struct xen_platform *xen, const struct xen_options *options)
     xen->xsc = xsc_new(xen->base, xen->path, &client, &client_hooks);
     if (!xen->xsc)
         return false;
+    xen->orders.cache = xen->cache;
     xen->view.hypervisor = xen->hypervisor;
     xen->view.xsc = xen->xsc;
     xen->writer = xen_writer_new(xen->xsc, xen->hypervisor, xen->cache);
@@ -587,6 +576,7 @@ xen_platform_new(struct event_base *base, const struct xen_options *options)
     xen->view.zero_managed = options->manage_zero;
     xen->view.read_only = options->read_only;
     LIST_INIT(&xen->operations);
+    LIST_INIT(&xen->orders.list);
     TAILQ_INIT(&xen->writes);
     LIST_INIT(&xen->loads);
     find_socket(options->xenstore, xen->path, sizeof(xen->path));

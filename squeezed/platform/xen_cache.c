@@ -12,7 +12,7 @@
 /* Between attempts to read or watch what xenstored refused. */
 #define RETRY_S 1
 
-/* Domains that are read for the first time at once: some 12,000 requests. */
+/* Domains that are read for the first time at once: some 14,000 requests. */
 enum { STARTING_MAX = 1024 };
 
 #define TOKEN_FORMAT "domain-%u-%u" /* domid, serial */

@@ -41,6 +41,7 @@ raw_facts(const struct xen_facts *facts,
                          : min_u64(seen->max_kib, facts->total_kib),
         .claim_kib = seen->claim_kib,
         .target_kib = seen->held_kib,
+        .ceiling_kib = CEILING_NONE,
     };
     memcpy(ret->uuid, seen->uuid, sizeof(ret->uuid));
     /* One call per domain: only while it is built, when it matters. */
@@ -256,6 +257,18 @@ add_range(const struct xen_domain *domain, struct domain_facts *ret)
     ret->static_max_kib = domain->range.static_max_kib;
 }
 
+/* What an administrator has ordered. */
+static void
+add_orders(const struct xen_domain *domain, struct domain_facts *ret)
+{
+    const struct xen_value *ceiling = &domain->values[XEN_KEY_CEILING];
+
+    if (ceiling->state == XEN_VALUE_GOOD)
+        ret->ceiling_kib = page_down((uint64_t)ceiling->number);
+    if (domain->values[XEN_KEY_FROZEN].state != XEN_VALUE_ABSENT)
+        ret->flags |= DOMAIN_FROZEN;
+}
+
 void
 xen_facts_of(struct xen_facts *facts, struct xen_domain *domain,
              const struct xen_hypervisor_domain *seen, struct domain_facts *ret)
@@ -268,6 +281,7 @@ xen_facts_of(struct xen_facts *facts, struct xen_domain *domain,
         add_range(domain, ret);
     else
         add_static_range(domain, ret);
+    add_orders(domain, ret);
     if (xen_cache_is_marked(domain))
         ret->flags |= DOMAIN_MARKED;
     look_at_guest(facts, domain, seen, ret);

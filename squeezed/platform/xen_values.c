@@ -30,6 +30,8 @@ static const struct key {
     [XEN_KEY_OFFSET] = { "memory/" LEAF_OFFSET, KIND_OFFSET },
     [XEN_KEY_VIDEORAM] = { "memory/" LEAF_VIDEORAM, KIND_AMOUNT },
     [XEN_KEY_MARK] = { "memory/" LEAF_UNCOOPERATIVE, KIND_FLAG },
+    [XEN_KEY_CEILING] = { "memory/" LEAF_SQUEEZED_CEILING, KIND_AMOUNT },
+    [XEN_KEY_FROZEN] = { "memory/" LEAF_SQUEEZED_FROZEN, KIND_FLAG },
     [XEN_KEY_POWEROFF] = { &KEY_FEATURE_POWEROFF[sizeof(KEY_DOMAIN)],
                            KIND_FLAG },
     [XEN_KEY_FEATURE] = { &KEY_FEATURE_BALLOON[sizeof(KEY_DOMAIN)], KIND_FLAG },

@@ -15,7 +15,9 @@ enum xen_key {
     XEN_KEY_TARGET,
     XEN_KEY_OFFSET,
     XEN_KEY_VIDEORAM,
-    XEN_KEY_MARK, /* uncooperative: our own, of a life before this one too */
+    XEN_KEY_MARK,    /* uncooperative: our own, of a life before this one too */
+    XEN_KEY_CEILING, /* the manual target, and */
+    XEN_KEY_FROZEN,  /*   frozen by hand: our own, too */
     XEN_KEY_FEATURE,
     XEN_KEY_POWEROFF,
     XEN_KEY_NAME,
