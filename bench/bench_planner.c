@@ -129,10 +129,26 @@ enum phase { AT_REST, SQUEEZE, MOVING, PHASES };
 
 static const char *const phase_names[PHASES] = { "rest", "squeeze", "moving" };
 
+static int
+compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The median: what the machine does besides moves it least. */
+static double
+median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare);
+    return values[count / 2];
+}
+
 static double
 measure(struct bench *b, enum phase phase, size_t passes)
 {
-    double sum = 0;
+    double *took = need(passes, sizeof *took), result;
 
     for (size_t i = 0; i < passes; i++) {
         double start;
@@ -141,10 +157,12 @@ measure(struct bench *b, enum phase phase, size_t passes)
             move_all(b);
         start = cpu_us();
         pass(b);
-        sum += cpu_us() - start;
+        took[i] = cpu_us() - start;
         apply(b);
     }
-    return sum / (double)passes;
+    result = median(took, passes);
+    free(took);
+    return result;
 }
 
 /* An eighth of all memory, at once. */
@@ -174,6 +192,23 @@ run_to(struct bench *b, size_t n, enum phase phase, size_t passes)
     return measure(b, phase, passes);
 }
 
+enum { RUNS = 9 };
+
+/* There is only one squeeze in a run. */
+static double
+median_of_runs(size_t n, enum phase phase)
+{
+    double took[RUNS];
+
+    for (size_t i = 0; i < RUNS; i++) {
+        struct bench b;
+
+        took[i] = run_to(&b, n, phase, phase == SQUEEZE ? 1 : 20000 / n + 10);
+        tear_down(&b);
+    }
+    return median(took, RUNS);
+}
+
 static size_t
 bytes_per_domain(void)
 {
@@ -188,13 +223,8 @@ print_table(void)
            "moving us", "bytes/domain");
     for (size_t n = 10; n <= 10000; n *= 10) {
         printf("%8zu", n);
-        for (enum phase phase = AT_REST; phase < PHASES; phase++) {
-            struct bench b;
-
-            printf(" %12.1f", run_to(&b, n, phase,
-                                     phase == SQUEEZE ? 1 : 100000 / n + 10));
-            tear_down(&b);
-        }
+        for (enum phase phase = AT_REST; phase < PHASES; phase++)
+            printf(" %12.1f", median_of_runs(n, phase));
         printf(" %12zu\n", bytes_per_domain());
     }
 }

@@ -34,18 +34,18 @@ enum domain_flag {
 
 #define CEILING_NONE UINT64_MAX
 
+/* What a pass reads again and again comes first: see struct domain. */
 struct domain_facts {
-    uint32_t domid; /* 0 to 32751 */
-    uint32_t flags; /* enum domain_flag */
-    uint8_t uuid[UUID_BYTES];
+    uint32_t domid;      /* 0 to 32751 */
+    uint32_t flags;      /* enum domain_flag */
     uint64_t actual_kib; /* what it holds */
     uint64_t limit_kib;  /* what it may grow to without asking us */
+    /* The last target set by apply(), or the one in the store. */
+    uint64_t target_kib;
     uint64_t extra_kib;  /* what it may hold beyond limit_kib all the same */
     uint64_t claim_kib;  /* claimed for it and not yet given to it */
     uint64_t paging_kib; /* its shadow or HAP memory, part of no actual_kib;
                           * only known while it is being built */
-    /* The last target set by apply(), or the one in the store. */
-    uint64_t target_kib;
     /* The range; the dynamic part meaningful for DOMAIN_MANAGED only, the
      * static part 0 where the toolstack says nothing; for DOMAIN_MANAGED
      * static_min <= dynamic_min <= dynamic_max <= static_max. */
@@ -57,6 +57,7 @@ struct domain_facts {
      * CEILING_NONE: none, squeezed chooses in the whole range. */
     uint64_t ceiling_kib;
     int64_t offset_kib; /* what was taken off actual_kib; for status only */
+    uint8_t uuid[UUID_BYTES];
 };
 
 struct snapshot {

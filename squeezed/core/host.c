@@ -27,18 +27,6 @@ same_domain(const struct domain_facts *a, const struct domain_facts *b)
     return a->domid == b->domid && memcmp(a->uuid, b->uuid, UUID_BYTES) == 0;
 }
 
-/* Nearly every look shows the domains of the look before. */
-static bool
-same_domains(const struct host *host, const struct snapshot *snapshot)
-{
-    if (host->count != snapshot->count)
-        return false;
-    for (size_t i = 0; i < host->count; i++)
-        if (!same_domain(&host->domains[i].facts, &snapshot->domains[i]))
-            return false;
-    return true;
-}
-
 /* Keeps those of our domains that are still there, in order, at the front. */
 static size_t
 keep_survivors(struct host *host, const struct snapshot *snapshot)
@@ -71,7 +59,7 @@ merge_domains(struct host *host, const struct snapshot *snapshot)
             same_domain(&host->domains[kept - 1].facts, &snapshot->domains[i]))
             *d = host->domains[--kept];
         else
-            *d = (struct domain){ 0 };
+            *d = (struct domain){ .facts = snapshot->domains[i] };
     }
     host->count = snapshot->count;
 }
@@ -111,15 +99,17 @@ derive(struct domain *d)
 
 /* What depends on the promise, which comes out of the ledger. */
 static void
-commit_promise(struct domain *d, uint64_t promise_kib)
+commit_promise(struct host *host, struct domain *d, uint64_t promise_kib)
 {
     const struct domain_facts *f = &d->facts;
 
+    host->promised_kib -= d->committed_kib;
     d->promise_kib = promise_kib;
     d->committed_kib = allowed_kib(f);
     if (!(f->flags & DOMAIN_DYING))
         d->committed_kib =
             max_u64(d->committed_kib, sub_or_0(promise_kib, f->paging_kib));
+    host->promised_kib += d->committed_kib;
 }
 
 static void
@@ -133,7 +123,7 @@ add_promises(struct host *host, const struct ledger *ledger)
             continue;
         d = host_find(host, e->domid);
         if (d)
-            commit_promise(d, d->promise_kib + e->amount_kib);
+            commit_promise(host, d, d->promise_kib + e->amount_kib);
     }
 }
 
@@ -141,7 +131,48 @@ void
 host_set_promises(struct host *host, const struct ledger *ledger)
 {
     for (size_t i = 0; i < host->count; i++)
-        commit_promise(&host->domains[i], 0);
+        commit_promise(host, &host->domains[i], 0);
+    add_promises(host, ledger);
+}
+
+void
+host_begin(struct host *host, const struct snapshot *snapshot)
+{
+    assert(snapshot->count <= host->capacity);
+    host->total_kib = snapshot->total_kib;
+    host->free_kib = snapshot->free_kib;
+    host->scrub_kib = snapshot->scrub_kib;
+    host->domains_kib = 0;
+    host->growth_allowed_kib = 0;
+    host->promised_kib = 0;
+    host->building = 0;
+}
+
+struct domain *
+host_take(struct host *host, const struct snapshot *snapshot, size_t i)
+{
+    const struct domain_facts *f = &snapshot->domains[i];
+    struct domain *d = &host->domains[i];
+
+    /* Nearly every look shows the domains of the look before. */
+    if (i >= host->count || !same_domain(&d->facts, f))
+        merge_domains(host, snapshot);
+    d->facts = *f;
+    derive(d);
+    d->setting = 0;
+    d->promise_kib = 0;
+    d->committed_kib = allowed_kib(f);
+    host->domains_kib += (uint64_t)((int64_t)f->actual_kib + f->offset_kib);
+    host->growth_allowed_kib += d->committed_kib - f->actual_kib;
+    host->building += (f->flags & DOMAIN_BUILDING) != 0;
+    return d;
+}
+
+void
+host_end(struct host *host, const struct snapshot *snapshot,
+         const struct ledger *ledger)
+{
+    host->count = snapshot->count;
     add_promises(host, ledger);
 }
 
@@ -149,20 +180,10 @@ void
 host_look(struct host *host, const struct snapshot *snapshot,
           const struct ledger *ledger)
 {
-    assert(snapshot->count <= host->capacity);
-    if (!same_domains(host, snapshot))
-        merge_domains(host, snapshot);
-    host->total_kib = snapshot->total_kib;
-    host->free_kib = snapshot->free_kib;
-    host->scrub_kib = snapshot->scrub_kib;
-    for (size_t i = 0; i < host->count; i++) {
-        struct domain *d = &host->domains[i];
-
-        d->facts = snapshot->domains[i];
-        derive(d);
-        commit_promise(d, 0);
-    }
-    add_promises(host, ledger);
+    host_begin(host, snapshot);
+    for (size_t i = 0; i < snapshot->count; i++)
+        host_take(host, snapshot, i);
+    host_end(host, snapshot, ledger);
 }
 
 struct domain *
@@ -217,6 +238,9 @@ host_sum(const struct host *host, const struct ledger *ledger,
         .host_reserve_kib = host_reserve_kib,
         .cushion_kib = cushion_kib,
         .reserved_kib = ledger->reserved_kib,
+        .domains_kib = host->domains_kib,
+        .growth_allowed_kib = host->growth_allowed_kib,
+        .promised_kib = host->promised_kib,
     };
 
     /* One whose domain is not there counts until it is removed: its transfer
@@ -226,15 +250,6 @@ host_sum(const struct host *host, const struct ledger *ledger,
 
         if (e->transferred && !e->over && !host_find(host, e->domid))
             s.reserved_kib += e->amount_kib;
-    }
-    for (size_t i = 0; i < host->count; i++) {
-        const struct domain *d = &host->domains[i];
-        uint64_t allowed = allowed_kib(&d->facts);
-
-        s.domains_kib +=
-            (uint64_t)((int64_t)d->facts.actual_kib + d->facts.offset_kib);
-        s.growth_allowed_kib += allowed - d->facts.actual_kib;
-        s.promised_kib += d->committed_kib - allowed;
     }
     s.headroom_kib =
         (int64_t)(s.free_kib + s.scrub_kib) -

@@ -26,26 +26,27 @@ domain_state_name(enum domain_state state);
 
 /* What is known of how a guest's balloon behaves: see judge.h. */
 struct judgement {
-    int64_t asked_us;         /* when its work began (its target was lowered) */
-    int64_t moved_us;         /* when it was last seen to give */
     int64_t window_us;        /* the progress that keeps it from being stuck */
     uint64_t window_kib;      /*   is measured from here: actual at window_us */
     uint64_t window_work_kib; /* and the work then */
     int64_t seen_us;          /* the look before: */
     uint64_t seen_kib;        /*   actual then */
-    uint64_t rate_kib_s;      /* how fast it gives; 0: never seen */
-    int64_t rate_us;          /*   the next measurement begins here: */
+    int64_t rate_us;          /* the next measurement of the rate begins: */
     uint64_t rate_from_kib;   /*   actual at rate_us */
-    int64_t stuck_until_us;   /* the verdict expires then; 0: not stuck */
-    int64_t stuck_since_us;   /* the first verdict since it last gave; 0 */
-    bool poked;               /* in this window, by a changed target */
-    uint64_t slack_kib;       /* it rests this far above its target */
-    int64_t raised_us;        /* when it was last allowed to grow */
     int64_t leaving_us;       /* dying: first seen so, or last seen to give */
-    bool moving;              /* it was seen to move at the last look */
-    bool working;             /* it owes, and asked_us and window are set */
-    bool lagging;             /* others are asked for what it won't reach: */
-    uint64_t reach_kib;       /*   what it is expected to hold at best */
+    int64_t raised_us;        /* when it was last allowed to grow */
+    /* The rest is read by every walk. */
+    int64_t asked_us;       /* when its work began (its target was lowered) */
+    int64_t moved_us;       /* when it was last seen to give */
+    uint64_t rate_kib_s;    /* how fast it gives; 0: never seen */
+    int64_t stuck_until_us; /* the verdict expires then; 0: not stuck */
+    int64_t stuck_since_us; /* the first verdict since it last gave; 0 */
+    uint64_t slack_kib;     /* it rests this far above its target */
+    uint64_t reach_kib;     /* lagging: what it is expected to hold at best */
+    bool poked;             /* in this window, by a changed target */
+    bool moving;            /* it was seen to move at the last look */
+    bool working;           /* it owes, and asked_us and window are set */
+    bool lagging;           /* others are asked for what it won't reach */
 };
 
 /* Whether a guest balloons at all: see probe.h. */
@@ -61,23 +62,28 @@ struct probe {
     uint64_t old_limit_kib;
 };
 
+/* With thousands of domains a pass takes as long as their memory takes to
+ * come: the first walk of a pass (look and judge) reads all of a domain, the
+ * later ones the end of its judgement, what follows, and the beginning of the
+ * facts.  So that is one piece, and as short as can be. */
 struct domain {
-    struct domain_facts facts;
-    uint64_t promise_kib; /* of a reservation that it owns */
-    /* Derived at each look. */
-    uint64_t committed_kib; /* what it could hold without asking us */
-    uint64_t held_kib;      /* max(limit, actual - extra): what its target can
-                             * free; a limit of held_kib + x costs just x */
-    uint64_t lower_kib;     /* the range that its target is kept in, */
-    uint64_t upper_kib;     /*   its ceiling considered */
-    bool movable;           /* managed, balloons, and may be touched now */
-    bool touchable;         /* the same, but for its balloon */
     struct judgement judgement;
-    struct probe probe;
+    bool movable;     /* managed, balloons, and may be touched now */
+    bool touchable;   /* the same, but for its balloon */
+    uint32_t setting; /* of the planner: its place in the plan, from 1; 0 */
+    /* Derived at each look. */
+    uint64_t held_kib;  /* max(limit, actual - extra): what its target can
+                         * free; a limit of held_kib + x costs just x */
+    uint64_t lower_kib; /* the range that its target is kept in, */
+    uint64_t upper_kib; /*   its ceiling considered */
     /* Scratch of the planner. */
     uint64_t share_kib;     /* the policy's target for it */
     uint64_t next_kib;      /* the target that this pass gives it */
     uint64_t grow_step_kib; /* on a long way up: what is worth a write */
+    struct domain_facts facts;
+    uint64_t promise_kib;   /* of a reservation that it owns */
+    uint64_t committed_kib; /* what it could hold without asking us */
+    struct probe probe;
 };
 
 /* Sums over the host at one look, KiB.  They add up:
@@ -104,6 +110,11 @@ struct host {
     uint64_t total_kib;
     uint64_t free_kib;
     uint64_t scrub_kib;
+    /* Sums over the domains, kept by what changes them. */
+    uint64_t domains_kib;
+    uint64_t growth_allowed_kib;
+    uint64_t promised_kib;
+    size_t building; /* domains under construction */
 };
 
 /* Takes the facts of a look over: domains that came, went or changed, with
@@ -113,6 +124,17 @@ struct host {
 void
 host_look(struct host *host, const struct snapshot *snapshot,
           const struct ledger *ledger);
+
+/* The same in parts, for who has something to do with each domain on the way:
+ * host_begin(), host_take() for each index of the snapshot in turn, which
+ * returns that domain, host_end(). */
+void
+host_begin(struct host *host, const struct snapshot *snapshot);
+struct domain *
+host_take(struct host *host, const struct snapshot *snapshot, size_t i);
+void
+host_end(struct host *host, const struct snapshot *snapshot,
+         const struct ledger *ledger);
 
 /* What the ledger promises, once more: after promises have ended. */
 void

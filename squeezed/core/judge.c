@@ -189,18 +189,24 @@ judge_is_stuck(const struct domain *d, int64_t now_us)
 }
 
 bool
-judge_poke(struct domain *d, int64_t now_us)
+judge_needs_poke(const struct domain *d, int64_t now_us)
 {
-    struct judgement *j = &d->judgement;
+    const struct judgement *j = &d->judgement;
 
     if (!j->working || j->poked ||
         now_us - max_i64(last_sign_us(j), j->window_us) < JUDGE_POKE_US)
         return false;
     /* So near to the verdict, which sets its target, it would be the second
      * write in a second. */
-    if (now_us + JUDGE_WRITE_US > j->window_us + JUDGE_STUCK_US)
+    return now_us + JUDGE_WRITE_US <= j->window_us + JUDGE_STUCK_US;
+}
+
+bool
+judge_poke(struct domain *d, int64_t now_us)
+{
+    if (!judge_needs_poke(d, now_us))
         return false;
-    j->poked = true;
+    d->judgement.poked = true;
     return true;
 }
 
@@ -217,6 +223,14 @@ judge_is_uncooperative(const struct domain *d, int64_t now_us)
 
     return j->stuck_since_us > 0 &&
            now_us - j->stuck_since_us >= JUDGE_UNCOOPERATIVE_US;
+}
+
+bool
+judge_mark_changes(const struct domain *d, int64_t now_us)
+{
+    bool marked = d->facts.flags & DOMAIN_MARKED;
+
+    return marked != judge_is_uncooperative(d, now_us);
 }
 
 bool

@@ -55,7 +55,11 @@ judge_is_leaving(const struct domain *domain, int64_t now_us);
 bool
 judge_is_stuck(const struct domain *domain, int64_t now_us);
 
-/* Is it time to wake its driver?  True once in a window. */
+/* Is it time to wake its driver? */
+bool
+judge_needs_poke(const struct domain *domain, int64_t now_us);
+
+/* The same, and it is woken: true once in a window. */
 bool
 judge_poke(struct domain *domain, int64_t now_us);
 
@@ -65,6 +69,10 @@ judge_is_retried(const struct domain *domain);
 
 bool
 judge_is_uncooperative(const struct domain *domain, int64_t now_us);
+
+/* The mark that it bears is not the one that it deserves. */
+bool
+judge_mark_changes(const struct domain *domain, int64_t now_us);
 
 /* It has lagged for as long as would make a guest stuck. */
 bool

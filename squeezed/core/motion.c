@@ -21,9 +21,11 @@ add_work(struct motion *m, const struct domain *d)
         m->brisk = true;
         m->rate_kib_s += j->rate_kib_s;
     }
+    if (m->longest_us < 0)
+        return;
     if (j->rate_kib_s == 0)
         m->longest_us = -1;
-    else if (m->longest_us >= 0)
+    else
         m->longest_us =
             max_i64(m->longest_us, time_for_us(owed, j->rate_kib_s));
 }
@@ -38,19 +40,28 @@ probe_event_us(const struct domain *d, bool eager, int64_t now_us)
 }
 
 void
-motion_take(struct motion *m, const struct planner *p, int64_t now_us)
+motion_begin(struct motion *m)
 {
     *m = (struct motion){ .probe_us = TIME_NEVER_US };
-    for (size_t i = 0; i < p->host.count; i++) {
-        const struct domain *d = &p->host.domains[i];
+}
 
-        if (d->judgement.working)
-            add_work(m, d);
-        m->moves |= judge_is_moving(d, now_us) || judge_is_leaving(d, now_us);
-        if (probe_is_candidate(d))
-            m->probe_us = min_i64(
-                m->probe_us, probe_event_us(d, p->queue.count > 0, now_us));
-    }
+void
+motion_add(struct motion *m, const struct domain *d, bool eager, int64_t now_us)
+{
+    if (d->judgement.working)
+        add_work(m, d);
+    if (!m->moves)
+        m->moves = judge_is_moving(d, now_us) || judge_is_leaving(d, now_us);
+    if (!d->movable && probe_is_candidate(d))
+        m->probe_us = min_i64(m->probe_us, probe_event_us(d, eager, now_us));
+}
+
+void
+motion_take(struct motion *m, const struct planner *p, int64_t now_us)
+{
+    motion_begin(m);
+    for (size_t i = 0; i < p->host.count; i++)
+        motion_add(m, &p->host.domains[i], p->queue.count > 0, now_us);
 }
 
 int64_t

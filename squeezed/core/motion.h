@@ -27,6 +27,13 @@ void
 motion_take(struct motion *motion, const struct planner *planner,
             int64_t now_us);
 
+/* The same in parts: eager while a request waits. */
+void
+motion_begin(struct motion *motion);
+void
+motion_add(struct motion *motion, const struct domain *domain, bool eager,
+           int64_t now_us);
+
 /* How long the brisk ones need for so much, together; -1 if not known. */
 int64_t
 motion_remaining_us(const struct motion *motion, int64_t need_kib);

@@ -57,7 +57,7 @@ end_promises(struct planner *p)
  * amount, or for a range the policy's share; never more than can be had. */
 static uint64_t
 want_of(struct planner *p, const struct tally *t, const struct request *r,
-        uint64_t ahead_kib, int64_t now_us)
+        uint64_t ahead_kib)
 {
     uint64_t want = r->want_kib;
     int64_t sure = t->sure_kib - (int64_t)ahead_kib;
@@ -66,7 +66,7 @@ want_of(struct planner *p, const struct tally *t, const struct request *r,
     if (r->min_kib == r->max_kib)
         return r->min_kib;
     if (want == 0)
-        want = shares_of_range(p, t, r->min_kib, r->max_kib, ahead_kib, now_us);
+        want = shares_of_range(p, t, r->min_kib, r->max_kib, ahead_kib);
     if ((int64_t)want > sure)
         want = page_down(or_0(sure));
     if ((int64_t)want > brisk)
@@ -125,7 +125,7 @@ serve_request(struct planner *p, const struct tally *t, struct request *r,
             answer(plan, r, ERR_TIMEOUT, 0, free_kib);
         return 0;
     }
-    r->want_kib = want_of(p, t, r, ahead_kib, now_us);
+    r->want_kib = want_of(p, t, r, ahead_kib);
     if ((int64_t)r->want_kib <= here_kib) {
         answer(plan, r, ERR_NONE, r->want_kib, 0);
         return 0;
@@ -171,12 +171,19 @@ needed_kib(const struct planner *p, const struct tally *t, uint64_t unmet_kib)
                    KIB_PER_PAGE);
 }
 
-/* Nobody waits: nobody lags. */
+/* Nobody waits: nobody lags, but those that were stuck. */
 static void
-relax_laggards(struct planner *p)
+relax_laggards(struct planner *p, struct tally *t)
 {
-    for (size_t i = 0; i < p->host.count; i++)
-        judge_relax(&p->host.domains[i]);
+    if (t->lagging == 0)
+        return;
+    t->lagging = 0;
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+
+        judge_relax(d);
+        t->lagging += d->movable && d->judgement.lagging;
+    }
 }
 
 /* Half as long again as all need together at their rates, and more than a
@@ -192,14 +199,12 @@ patience_us(int64_t remaining_us)
 /* Who won't be done by then, where that holds the others up.  A guest that is
  * slow with what nobody waits for does not lag. */
 static void
-find_new_laggards(struct planner *p, int64_t need_kib, int64_t now_us)
+find_new_laggards(struct planner *p, struct tally *t, const struct motion *m,
+                  int64_t need_kib, int64_t now_us)
 {
-    struct motion m;
-    int64_t remaining, patience, gifts = 0;
+    int64_t remaining = motion_remaining_us(m, need_kib);
+    int64_t patience = patience_us(remaining), gifts = 0;
 
-    motion_take(&m, p, now_us);
-    remaining = motion_remaining_us(&m, need_kib);
-    patience = patience_us(remaining);
     for (size_t i = 0; i < p->host.count; i++)
         gifts += (int64_t)judge_gift_kib(&p->host.domains[i], patience, now_us);
     if (gifts >= need_kib)
@@ -210,57 +215,35 @@ find_new_laggards(struct planner *p, int64_t need_kib, int64_t now_us)
 
         if (d->movable && d->judgement.working && !d->judgement.lagging &&
             judge_gift_kib(d, patience, now_us) <
-                sub_or_0(f->actual_kib, f->target_kib))
+                sub_or_0(f->actual_kib, f->target_kib)) {
             judge_lag(d, remaining, now_us);
+            t->lagging++;
+        }
     }
 }
 
-/* Others are asked for what a laggard won't give in time.  True if there is
- * one. */
-static bool
-find_laggards(struct planner *p, int64_t need_kib, int64_t now_us)
-{
-    bool any = false;
-
-    if (need_kib > 0)
-        find_new_laggards(p, need_kib, now_us);
-    else
-        relax_laggards(p);
-    for (size_t i = 0; i < p->host.count; i++)
-        any |=
-            p->host.domains[i].movable && p->host.domains[i].judgement.lagging;
-    return any;
-}
-
 /* ------------------------------------------------------------ what is left */
-
-static bool
-is_stuck_debtor(const struct domain *d, int64_t now_us)
-{
-    return d->movable && judge_is_stuck(d, now_us) &&
-           d->held_kib > d->lower_kib;
-}
 
 /* The guests that owe memory.  When a request failed: the stuck ones, or
  * where there are none those that rest above their targets; else, and for a
  * deadline, whoever is still at work, too. */
 static void
-list_debtors(const struct planner *p, struct plan *plan, int64_t now_us)
+list_debtors(const struct planner *p, const struct tally *t, struct plan *plan,
+             int64_t now_us)
 {
-    bool failed = false, any_stuck = false;
+    bool failed = false;
 
     if (plan->answer_count == 0 && p->queue.count == 0)
         return;
     for (size_t i = 0; i < plan->answer_count; i++)
         failed |= plan->answers[i].error == ERR_UNCOOPERATIVE;
-    for (size_t i = 0; i < p->host.count; i++)
-        any_stuck |= is_stuck_debtor(&p->host.domains[i], now_us);
     for (size_t i = 0; i < p->host.count; i++) {
         const struct domain *d = &p->host.domains[i];
-        bool owes = is_stuck_debtor(d, now_us);
+        bool owes = tally_is_stuck_debtor(d, now_us);
 
         if (failed)
-            owes |= !any_stuck && d->movable && d->judgement.slack_kib > 0;
+            owes |=
+                t->indebted == 0 && d->movable && d->judgement.slack_kib > 0;
         else
             owes |= d->judgement.working;
         if (owes)
@@ -280,12 +263,11 @@ request_event_us(const struct request *r, int64_t now_us)
 }
 
 static void
-plan_next_look(const struct planner *p, struct plan *plan, int64_t need_kib,
-               int64_t now_us)
+plan_next_look(const struct planner *p, const struct motion *motion,
+               struct plan *plan, int64_t need_kib, int64_t now_us)
 {
-    struct motion m;
+    struct motion m = *motion;
 
-    motion_take(&m, p, now_us);
     plan->settled =
         plan->setting_count == 0 && plan->unmet_kib == 0 && !m.moves;
     m.moves |= plan->setting_count > 0;
@@ -307,29 +289,60 @@ why(const struct tally *t, const struct plan *plan)
     return t->headroom_kib < 0 ? PLAN_OVERLOAD : PLAN_BALANCE;
 }
 
+/* Everything that is to be known of each domain, in one walk. */
+static void
+look(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
+     struct tally *t, struct motion *m)
+{
+    bool eager = p->queue.count > 0;
+
+    *t = (struct tally){ 0 };
+    motion_begin(m);
+    p->member_count = 0;
+    host_begin(&p->host, snapshot);
+    for (size_t i = 0; i < snapshot->count; i++) {
+        struct domain *d = host_take(&p->host, snapshot, i);
+
+        judge_look(d, now_us);
+        tally_add(t, d, now_us);
+        motion_add(m, d, eager, now_us);
+        shares_add(p, i, now_us);
+    }
+    host_end(&p->host, snapshot, &p->ledger);
+    end_promises(p);
+    tally_end(t, p);
+}
+
 void
 planner_pass(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
              struct plan *plan)
 {
     struct tally tally;
+    struct motion motion;
+    size_t lagged;
     int64_t need;
 
     plan->setting_count = plan->answer_count = plan->debtor_count = 0;
-    host_look(&p->host, snapshot, &p->ledger);
-    end_promises(p);
-    for (size_t i = 0; i < p->host.count; i++)
-        judge_look(&p->host.domains[i], now_us);
-    tally_take(&tally, p, now_us);
+    look(p, snapshot, now_us, &tally, &motion);
     serve_queue(p, &tally, plan, now_us);
     need = needed_kib(p, &tally, plan->unmet_kib);
-    shares_set(p, &tally, plan->unmet_kib, now_us);
-    if (find_laggards(p, need, now_us))
-        shares_set_around_laggards(p, &tally, plan->unmet_kib, now_us);
+    shares_set(p, &tally, plan->unmet_kib);
+    lagged = tally.lagging;
+    if (need > 0)
+        find_new_laggards(p, &tally, &motion, need, now_us);
+    else
+        relax_laggards(p, &tally);
+    /* Others are asked for what a laggard won't give in time. */
+    if (tally.lagging > 0)
+        shares_set_around_laggards(p, &tally, plan->unmet_kib);
     targets_probe(p, &tally, plan, now_us);
     targets_set(p, &tally, plan, now_us);
-    targets_tend(p, plan, now_us);
-    list_debtors(p, plan, now_us);
-    plan_next_look(p, plan, need, now_us);
+    targets_tend(p, &tally, plan, now_us);
+    list_debtors(p, &tally, plan, now_us);
+    /* Seen before any of this was decided: only where something was. */
+    if (plan->setting_count > 0 || tally.probing > 0 || tally.lagging != lagged)
+        motion_take(&motion, p, now_us);
+    plan_next_look(p, &motion, plan, need, now_us);
     plan->why = why(&tally, plan);
 }
 
@@ -385,6 +398,7 @@ planner_what_if(struct planner *p, uint64_t min_kib, uint64_t max_kib,
     int64_t free_kib, here;
 
     tally_take(&t, p, now_us);
+    shares_gather(p, now_us);
     ahead = queued_wants(p, &t);
     here = t.headroom_kib + (int64_t)p->settings.cushion_kib - (int64_t)ahead;
     *ret = (struct what_if){ .eta_us = -1 };
@@ -394,7 +408,7 @@ planner_what_if(struct planner *p, uint64_t min_kib, uint64_t max_kib,
         ret->error = ERR_NONE;
         ret->verdict = VERDICT_AFTER_SQUEEZE;
         ret->amount_kib = min_kib;
-        shares_set(p, &t, ahead + min_kib, now_us);
+        shares_set(p, &t, ahead + min_kib);
         return;
     }
     if (ret->error) {
@@ -402,8 +416,8 @@ planner_what_if(struct planner *p, uint64_t min_kib, uint64_t max_kib,
         ret->short_kib = sub_or_0(min_kib, ret->free_kib);
         return;
     }
-    ret->amount_kib = want_of(p, &t, &r, ahead, now_us);
-    shares_set(p, &t, ahead + ret->amount_kib, now_us);
+    ret->amount_kib = want_of(p, &t, &r, ahead);
+    shares_set(p, &t, ahead + ret->amount_kib);
     if ((int64_t)ret->amount_kib <= here) {
         ret->verdict = VERDICT_NOW;
         ret->eta_us = 0;

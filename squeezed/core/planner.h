@@ -82,6 +82,7 @@ struct planner {
     /* Scratch, room for each domain and one more for each request. */
     struct share_member *members;
     uint32_t *member_of; /* the index of its domain */
+    size_t member_count; /* as of the last look */
     size_t grow_cursor;  /* whose turn it is to grow */
 };
 

@@ -20,18 +20,23 @@ share_of_domain(const struct domain *d, int64_t now_us)
     return m;
 }
 
-/* One member per movable domain; returns how many. */
-static size_t
-gather_members(struct planner *p, int64_t now_us)
+void
+shares_add(struct planner *p, size_t i, int64_t now_us)
 {
-    size_t n = 0;
+    const struct domain *d = &p->host.domains[i];
 
+    if (!d->movable)
+        return;
+    p->member_of[p->member_count] = (uint32_t)i;
+    p->members[p->member_count++] = share_of_domain(d, now_us);
+}
+
+void
+shares_gather(struct planner *p, int64_t now_us)
+{
+    p->member_count = 0;
     for (size_t i = 0; i < p->host.count; i++)
-        if (p->host.domains[i].movable) {
-            p->member_of[n] = (uint32_t)i;
-            p->members[n++] = share_of_domain(&p->host.domains[i], now_us);
-        }
-    return n;
+        shares_add(p, i, now_us);
 }
 
 /* What the movable domains may hold in all once `want` is kept free. */
@@ -48,10 +53,9 @@ budget_pages(const struct tally *t, uint64_t want_kib)
 }
 
 void
-shares_set(struct planner *p, const struct tally *t, uint64_t want_kib,
-           int64_t now_us)
+shares_set(struct planner *p, const struct tally *t, uint64_t want_kib)
 {
-    size_t n = gather_members(p, now_us);
+    size_t n = p->member_count;
 
     policy_share(p->settings.policy, p->members, n, budget_pages(t, want_kib));
     for (size_t i = 0; i < n; i++)
@@ -61,9 +65,9 @@ shares_set(struct planner *p, const struct tally *t, uint64_t want_kib,
 
 uint64_t
 shares_of_range(struct planner *p, const struct tally *t, uint64_t min_kib,
-                uint64_t max_kib, uint64_t fixed_kib, int64_t now_us)
+                uint64_t max_kib, uint64_t fixed_kib)
 {
-    size_t n = gather_members(p, now_us);
+    size_t n = p->member_count;
 
     p->members[n] = (struct share_member){
         .min_pages = min_kib / KIB_PER_PAGE,
@@ -78,9 +82,9 @@ shares_of_range(struct planner *p, const struct tally *t, uint64_t min_kib,
 
 void
 shares_set_around_laggards(struct planner *p, const struct tally *t,
-                           uint64_t want_kib, int64_t now_us)
+                           uint64_t want_kib)
 {
-    size_t n = gather_members(p, now_us);
+    size_t n = p->member_count;
 
     for (size_t i = 0; i < n; i++) {
         const struct domain *d = &p->host.domains[p->member_of[i]];

@@ -20,45 +20,73 @@ enum {
     BUILD_COST_KIB = 8 * KIB_PER_MIB
 };
 
-static bool
-anything_is_built(const struct host *host)
+bool
+tally_is_stuck_debtor(const struct domain *d, int64_t now_us)
 {
-    for (size_t i = 0; i < host->count; i++)
-        if (host->domains[i].facts.flags & DOMAIN_BUILDING)
-            return true;
-    return false;
+    return d->movable && judge_is_stuck(d, now_us) &&
+           d->held_kib > d->lower_kib;
+}
+
+static void
+add_movable(struct tally *t, const struct domain *d, int64_t now_us)
+{
+    int64_t gives = (int64_t)d->held_kib - (int64_t)d->lower_kib;
+    int64_t sure = gives;
+
+    /* Most guests are neither stuck nor rest above their targets. */
+    if (d->judgement.stuck_until_us > now_us || d->judgement.slack_kib > 0) {
+        sure = (int64_t)d->held_kib - (int64_t)judge_floor_kib(d, now_us);
+        t->slack_kib += slack_kib(d, now_us);
+        t->indebted += tally_is_stuck_debtor(d, now_us);
+    }
+    t->held_kib += d->held_kib;
+    t->best_kib += gives;
+    t->sure_kib += sure;
+    t->brisk_kib += judge_is_slow(d, now_us) ? min_i64(sure, 0) : sure;
+    t->lagging += d->judgement.lagging;
+    t->tended += judge_needs_poke(d, now_us) || judge_mark_changes(d, now_us);
+}
+
+void
+tally_add(struct tally *t, const struct domain *d, int64_t now_us)
+{
+    if (d->movable) {
+        add_movable(t, d, now_us);
+        return;
+    }
+    /* What the dying still hold is about to come free. */
+    if (judge_is_leaving(d, now_us))
+        t->unproven_kib += (int64_t)d->facts.actual_kib;
+    if (probe_is_candidate(d))
+        t->unproven_kib +=
+            max_i64((int64_t)d->held_kib - (int64_t)d->lower_kib, 0);
+    t->probing += probe_is_candidate(d) || probe_is_running(d);
+}
+
+void
+tally_end(struct tally *t, const struct planner *p)
+{
+    struct host_sums sums;
+    int64_t there;
+
+    host_sum(&p->host, &p->ledger, p->settings.host_reserve_kib,
+             p->settings.cushion_kib, &sums);
+    t->headroom_kib = sums.headroom_kib;
+    if (t->headroom_kib < 0 && p->host.building > 0)
+        t->relief_kib = min_i64(-t->headroom_kib, BUILD_COST_KIB);
+    there = t->headroom_kib + (int64_t)p->settings.cushion_kib;
+    t->best_kib += there;
+    t->sure_kib += there;
+    t->brisk_kib += there;
 }
 
 void
 tally_take(struct tally *t, const struct planner *p, int64_t now_us)
 {
-    struct host_sums sums;
-
-    host_sum(&p->host, &p->ledger, p->settings.host_reserve_kib,
-             p->settings.cushion_kib, &sums);
-    *t = (struct tally){ .headroom_kib = sums.headroom_kib };
-    if (t->headroom_kib < 0 && anything_is_built(&p->host))
-        t->relief_kib = min_i64(-t->headroom_kib, BUILD_COST_KIB);
-    t->best_kib = t->headroom_kib + (int64_t)p->settings.cushion_kib;
-    t->sure_kib = t->brisk_kib = t->best_kib;
-    for (size_t i = 0; i < p->host.count; i++) {
-        const struct domain *d = &p->host.domains[i];
-        int64_t held = (int64_t)d->held_kib;
-        int64_t sure = held - (int64_t)judge_floor_kib(d, now_us);
-
-        /* What the dying still hold is about to come free. */
-        if (judge_is_leaving(d, now_us))
-            t->unproven_kib += (int64_t)d->facts.actual_kib;
-        if (probe_is_candidate(d))
-            t->unproven_kib += max_i64(held - (int64_t)d->lower_kib, 0);
-        if (!d->movable)
-            continue;
-        t->held_kib += d->held_kib;
-        t->slack_kib += slack_kib(d, now_us);
-        t->best_kib += held - (int64_t)d->lower_kib;
-        t->sure_kib += sure;
-        t->brisk_kib += judge_is_slow(d, now_us) ? min_i64(sure, 0) : sure;
-    }
+    *t = (struct tally){ 0 };
+    for (size_t i = 0; i < p->host.count; i++)
+        tally_add(t, &p->host.domains[i], now_us);
+    tally_end(t, p);
 }
 
 void

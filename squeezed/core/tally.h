@@ -17,10 +17,25 @@ struct tally {
     int64_t sure_kib;     /* the same without the stuck ones */
     int64_t brisk_kib;    /* the same without the slow ones, too */
     int64_t unproven_kib; /* beyond it: of unproven guests, and of the dying */
+    /* How many domains there is something to be done about. */
+    size_t lagging;
+    size_t probing;  /* unproven: asked, or to be asked, whether they balloon */
+    size_t tended;   /* to be woken, or to be marked */
+    size_t indebted; /* stuck, and above their minimum */
 };
 
 void
 tally_take(struct tally *tally, const struct planner *planner, int64_t now_us);
+
+/* The same in parts: of a tally of zeros, each domain, and the end. */
+void
+tally_add(struct tally *tally, const struct domain *domain, int64_t now_us);
+void
+tally_end(struct tally *tally, const struct planner *planner);
+
+/* It is stuck and holds more than its minimum. */
+bool
+tally_is_stuck_debtor(const struct domain *domain, int64_t now_us);
 
 /* kib is reserved: nobody else can have it. */
 void

@@ -13,11 +13,14 @@ enum {
 /* A next_kib: neither target nor limit is touched. */
 #define NEXT_AS_IT_IS UINT64_MAX
 
-/* All that decides whether and how anybody grows, summed up in one walk. */
+/* All that decides whether and how anybody grows, and whether anything is
+ * written at all, summed up in one walk. */
 struct demand {
-    uint64_t gap_kib;    /* what the acceptors lack of their shares */
-    uint64_t coming_kib; /* what the donors are asked for anew */
-    bool works;          /* some donor is at it */
+    uint64_t gap_kib;       /* what the acceptors lack of their shares */
+    uint64_t coming_kib;    /* what the donors are asked for anew */
+    bool works;             /* some donor is at it */
+    int64_t expected_kib;   /* what the targets as they are will free */
+    uint64_t deviation_kib; /* how far they are from what they should be */
 };
 
 /* The target that costs no headroom: down to the share at once; up to what
@@ -56,10 +59,34 @@ grow_step(struct domain *d)
         gap, max_u64(d->grow_step_kib, sub_or_0(d->lower_kib, d->held_kib)));
 }
 
+static uint64_t
+distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+/* How far this domain's target or limit are from what they should be. */
+static uint64_t
+deviation_kib(const struct domain *d)
+{
+    if (d->next_kib == NEXT_AS_IT_IS)
+        return 0;
+    return max_u64(distance(d->next_kib, d->facts.target_kib),
+                   distance(d->next_kib, d->facts.limit_kib));
+}
+
+static void
+grow_to(struct domain *d, uint64_t next_kib, struct demand *demand)
+{
+    demand->deviation_kib -= deviation_kib(d);
+    d->next_kib = next_kib;
+    demand->deviation_kib += deviation_kib(d);
+}
+
 /* One after the other takes a step, as long as there is room; who had no turn
  * is the first next time. */
 static void
-grow_in_turn(struct planner *p, uint64_t room_kib)
+grow_in_turn(struct planner *p, uint64_t room_kib, struct demand *demand)
 {
     size_t n = p->host.count;
 
@@ -75,23 +102,26 @@ grow_in_turn(struct planner *p, uint64_t room_kib)
             p->grow_cursor = at;
             return;
         }
-        d->next_kib = d->held_kib + step;
+        grow_to(d, d->held_kib + step, demand);
         room_kib -= step;
     }
 }
 
 static void
-grow_all(struct planner *p)
+grow_all(struct planner *p, struct demand *demand)
 {
-    for (size_t i = 0; i < p->host.count; i++)
-        if (gap_kib(&p->host.domains[i]) > 0)
-            p->host.domains[i].next_kib = p->host.domains[i].share_kib;
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+
+        if (gap_kib(d) > 0)
+            grow_to(d, d->share_kib, demand);
+    }
 }
 
 /* Nothing more will come: what is there is given out in the order of domids, in
  * parts of steps if it must be. */
 static void
-grow_with_rest(struct planner *p, uint64_t room_kib)
+grow_with_rest(struct planner *p, uint64_t room_kib, struct demand *demand)
 {
     for (size_t i = 0; i < p->host.count && room_kib > 0; i++) {
         struct domain *d = &p->host.domains[i];
@@ -99,14 +129,14 @@ grow_with_rest(struct planner *p, uint64_t room_kib)
 
         if (gift == 0 || d->held_kib + gift < d->lower_kib)
             continue;
-        d->next_kib = d->held_kib + gift;
+        grow_to(d, d->held_kib + gift, demand);
         room_kib -= gift;
     }
 }
 
 /* Raises targets out of the headroom that is there at this moment. */
 static void
-grow(struct planner *p, const struct demand *demand, int64_t room_kib)
+grow(struct planner *p, struct demand *demand, int64_t room_kib)
 {
     /* A few pages that may not be worth a write are nothing to wait for. */
     bool more_comes =
@@ -115,11 +145,11 @@ grow(struct planner *p, const struct demand *demand, int64_t room_kib)
     if (demand->gap_kib == 0 || room_kib <= 0)
         return;
     if (demand->gap_kib <= (uint64_t)room_kib)
-        grow_all(p);
+        grow_all(p, demand);
     else if (more_comes)
-        grow_in_turn(p, page_down((uint64_t)room_kib));
+        grow_in_turn(p, page_down((uint64_t)room_kib), demand);
     else
-        grow_with_rest(p, page_down((uint64_t)room_kib));
+        grow_with_rest(p, page_down((uint64_t)room_kib), demand);
 }
 
 /* What a domain will hold once it has followed the target it has. */
@@ -138,51 +168,31 @@ expected_kib(const struct domain *d, int64_t now_us)
     return min_u64(rest, d->held_kib);
 }
 
-static uint64_t
-distance(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : b - a;
-}
-
-/* How far this domain's target or limit are from what they should be. */
-static uint64_t
-deviation_kib(const struct domain *d)
-{
-    if (d->next_kib == NEXT_AS_IT_IS)
-        return 0;
-    return max_u64(distance(d->next_kib, d->facts.target_kib),
-                   distance(d->next_kib, d->facts.limit_kib));
-}
-
 /* The domain's setting of this pass; a new one with what it has. */
 static struct setting *
-setting_of(struct plan *plan, const struct domain *d)
+setting_of(struct plan *plan, struct domain *d)
 {
-    struct setting *s = plan->settings;
-    struct setting *end = s + plan->setting_count;
-
-    while (s < end && s->domid != d->facts.domid)
-        s++;
-    if (s == end) {
-        plan->setting_count++;
-        *s = (struct setting){
+    if (d->setting == 0) {
+        plan->settings[plan->setting_count] = (struct setting){
             .domid = d->facts.domid,
             .target_kib = d->facts.target_kib,
             .limit_kib = d->facts.limit_kib,
         };
+        d->setting = (uint32_t)++plan->setting_count;
     }
-    return s;
+    return &plan->settings[d->setting - 1];
 }
 
 static void
 emit(struct domain *d, struct plan *plan, int64_t now_us)
 {
-    plan->settings[plan->setting_count++] = (struct setting){
+    plan->settings[plan->setting_count] = (struct setting){
         .domid = d->facts.domid,
         .target_kib = d->next_kib,
         .limit_kib = d->next_kib,
         .grows = d->next_kib > d->facts.limit_kib,
     };
+    d->setting = (uint32_t)++plan->setting_count;
     if (d->next_kib < d->facts.actual_kib && d->next_kib < d->facts.target_kib)
         judge_ask(d, d->next_kib, now_us);
     else if (d->next_kib > d->facts.actual_kib)
@@ -191,22 +201,26 @@ emit(struct domain *d, struct plan *plan, int64_t now_us)
 
 /* What costs nothing, for every domain. */
 static void
-set_costless(struct planner *p, struct demand *ret)
+set_costless(struct planner *p, int64_t now_us, struct demand *ret)
 {
     struct demand demand = { 0 };
 
     for (size_t i = 0; i < p->host.count; i++) {
         struct domain *d = &p->host.domains[i];
+        uint64_t gap;
 
         if (!d->movable)
             continue;
         d->next_kib = costless_target(d);
-        if (gap_kib(d) == 0)
+        gap = gap_kib(d);
+        if (gap == 0)
             d->grow_step_kib = 0;
-        demand.gap_kib += gap_kib(d);
+        demand.gap_kib += gap;
         demand.coming_kib += sub_or_0(
             min_u64(d->facts.target_kib, d->facts.actual_kib), d->next_kib);
         demand.works |= d->judgement.working && !judge_is_retried(d);
+        demand.deviation_kib += deviation_kib(d);
+        demand.expected_kib += (int64_t)(d->held_kib - expected_kib(d, now_us));
     }
     *ret = demand;
 }
@@ -215,21 +229,12 @@ set_costless(struct planner *p, struct demand *ret)
  * not free what is wanted. */
 static bool
 worth_writing(const struct planner *p, const struct tally *t,
-              uint64_t unmet_kib, int64_t now_us)
+              const struct demand *demand, uint64_t unmet_kib)
 {
-    int64_t coming = t->headroom_kib;
-    uint64_t deviation = 0;
+    int64_t coming = t->headroom_kib + demand->expected_kib;
 
     coming += unmet_kib > 0 ? (int64_t)p->settings.cushion_kib : t->relief_kib;
-    for (size_t i = 0; i < p->host.count; i++) {
-        const struct domain *d = &p->host.domains[i];
-
-        if (!d->movable)
-            continue;
-        deviation += deviation_kib(d);
-        coming += (int64_t)(d->held_kib - expected_kib(d, now_us));
-    }
-    return deviation >= p->settings.tolerance_kib ||
+    return demand->deviation_kib >= p->settings.tolerance_kib ||
            coming < (int64_t)unmet_kib;
 }
 
@@ -239,9 +244,11 @@ targets_set(struct planner *p, const struct tally *t, struct plan *plan,
 {
     struct demand demand;
 
-    set_costless(p, &demand);
+    set_costless(p, now_us, &demand);
     grow(p, &demand, t->headroom_kib - (int64_t)plan->unmet_kib);
-    if (!worth_writing(p, t, plan->unmet_kib, now_us))
+    /* Whatever is worth it: where nothing deviates, there is nothing. */
+    if (demand.deviation_kib == 0 ||
+        !worth_writing(p, t, &demand, plan->unmet_kib))
         return;
     for (size_t i = 0; i < p->host.count; i++) {
         struct domain *d = &p->host.domains[i];
@@ -266,19 +273,20 @@ poke(struct domain *d, struct plan *plan, int64_t now_us)
 
 /* Marks go along with the target as it is, or as it is set now. */
 static void
-mark(const struct domain *d, struct plan *plan, int64_t now_us)
+mark(struct domain *d, struct plan *plan, int64_t now_us)
 {
-    bool marked = d->facts.flags & DOMAIN_MARKED;
-    bool uncooperative = judge_is_uncooperative(d, now_us);
-
-    if (marked != uncooperative)
-        setting_of(plan, d)->mark =
-            uncooperative ? MARK_UNCOOPERATIVE : MARK_COOPERATIVE;
+    if (judge_mark_changes(d, now_us))
+        setting_of(plan, d)->mark = judge_is_uncooperative(d, now_us)
+                                        ? MARK_UNCOOPERATIVE
+                                        : MARK_COOPERATIVE;
 }
 
 void
-targets_tend(struct planner *p, struct plan *plan, int64_t now_us)
+targets_tend(struct planner *p, const struct tally *t, struct plan *plan,
+             int64_t now_us)
 {
+    if (t->tended == 0)
+        return;
     for (size_t i = 0; i < p->host.count; i++) {
         struct domain *d = &p->host.domains[i];
 
@@ -296,6 +304,8 @@ targets_probe(struct planner *p, struct tally *t, struct plan *plan,
     bool eager = p->queue.count > 0;
     struct probe_order order;
 
+    if (t->probing == 0)
+        return;
     for (size_t i = 0; i < p->host.count; i++) {
         struct domain *d = &p->host.domains[i];
         int64_t room = t->headroom_kib - (int64_t)plan->unmet_kib;

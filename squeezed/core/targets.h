@@ -21,6 +21,7 @@ targets_set(struct planner *planner, const struct tally *tally,
 
 /* Wakes sleeping drivers, marks the uncooperative; after targets_set(). */
 void
-targets_tend(struct planner *planner, struct plan *plan, int64_t now_us);
+targets_tend(struct planner *planner, const struct tally *tally,
+             struct plan *plan, int64_t now_us);
 
 #endif
