@@ -469,6 +469,21 @@ config_load(const char *path, struct config *ret, bool *ret_missing,
     return 0;
 }
 
+int
+config_load_text(const char *name, const char *text, size_t length,
+                 struct config *ret, char *message, size_t message_size)
+{
+    struct loading loading = { 0 };
+
+    config_defaults(&loading.config);
+    if (ini_read_text(name, text, length, take_key, &loading, message,
+                      message_size) < 0 ||
+        check_together(name, &loading, message, message_size) < 0)
+        return -1;
+    *ret = loading.config;
+    return 0;
+}
+
 const char *
 config_keep_fixed(const struct config *now, struct config *next,
                   size_t *position)

@@ -79,6 +79,11 @@ int
 config_load(const char *path, struct config *ret, bool *ret_missing,
             char *message, size_t message_size);
 
+/* The same for text in memory (fuzzers); name stands for the file. */
+int
+config_load_text(const char *name, const char *text, size_t length,
+                 struct config *ret, char *message, size_t message_size);
+
 /* For a reload: sets what is read at start only back to what it is now.
  * Returns the name of the next such key that differs, NULL after the last;
  * start with *position = 0. */
