@@ -13,6 +13,7 @@ enum {
     LIMIT_IDLE_S = 300,              /* a connection without a call is closed */
     LIMIT_QUEUE = 1024,              /* requests that wait for memory, in all */
     LIMIT_QUEUE_CLIENT = 64,         /* the same, of one client name */
+    LIMIT_STORE_REQUESTS = 1024,     /* requests made by xenstore writes */
     LIMIT_RESERVATIONS = 4096,       /* entries of the ledger */
     LIMIT_DOMAINS = 32752,           /* domids are 0 to 32751 */
     LIMIT_CLIENT_CHARS = 64,         /* a client's name: [A-Za-z0-9_-] */

@@ -36,6 +36,9 @@
 #define LEAF_HOLD_UNTIL   "hold-until"
 #define LEAF_UUID         "uuid"
 
+/* Requests by xenstore writes: a folder each. */
+#define KEY_REQUESTS "/squeezed/request"
+
 #define WATCH_INTRODUCE "@introduceDomain"
 #define WATCH_RELEASE   "@releaseDomain"
 

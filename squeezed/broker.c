@@ -229,6 +229,8 @@ broker_reserve(struct broker *b, const struct reserve_call *call,
         .has_uuid = call->uuid != NULL,
     };
     snprintf(b->calls[i].client, sizeof b->calls[i].client, "%s", call->client);
+    if (call->id)
+        snprintf(b->calls[i].id, sizeof b->calls[i].id, "%s", call->id);
     if (call->uuid)
         memcpy(b->calls[i].uuid, call->uuid, UUID_BYTES);
     b->planner.queue.count++;
@@ -646,6 +648,12 @@ refresh(struct broker *b)
         !look(b, &snapshot))
         return;
     host_look(&b->planner.host, &snapshot, &b->planner.ledger);
+}
+
+const struct ledger_entry *
+broker_reservation(struct broker *b, const char *id)
+{
+    return b->loaded ? ledger_find(&b->planner.ledger, id) : NULL;
 }
 
 struct planner *

@@ -55,6 +55,7 @@ struct reserve_call {
     bool wait;
     int64_t hold_us;     /* -1: none */
     const uint8_t *uuid; /* NULL: none */
+    const char *id;      /* that the reservation gets; NULL: one is made */
 };
 
 /* platform stays the caller's and must outlive the broker.  NULL without
@@ -125,6 +126,11 @@ broker_balance(struct broker *broker, int64_t now_us, broker_reply *reply,
 /* Takes a pending balance call back (its client has gone): no reply. */
 void
 broker_forget(struct broker *broker, void *arg);
+
+/* The reservation of that id, in any state; NULL if there is none, or the
+ * ledger was not read yet.  Lives until the next call. */
+const struct ledger_entry *
+broker_reservation(struct broker *broker, const char *id);
 
 /* For status, plan and available; NULL while the host can't be seen. */
 struct planner *

@@ -15,7 +15,8 @@ struct call {
     int64_t hold_us; /* -1: none */
     bool has_uuid;
     uint8_t uuid[UUID_BYTES];
-    bool planned; /* a pass has considered it */
+    char id[LIMIT_ID_CHARS + 1]; /* of its reservation; empty: to be made */
+    bool planned;                /* a pass has considered it */
 };
 
 /* A reply that is due, but not before its call has returned. */

@@ -132,7 +132,7 @@ find_entry(struct broker *b, const char *id)
 
 /* Our own ids: random UUIDs (version 4). */
 static void
-make_id(struct broker *b, char id[UUID_TEXT])
+make_id(struct broker *b, char *id)
 {
     uint8_t bytes[UUID_BYTES];
 
@@ -187,7 +187,10 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
     struct pending *w;
     enum err error;
 
-    make_id(b, entry.id);
+    if (call->id[0])
+        memcpy(entry.id, call->id, sizeof entry.id);
+    else
+        make_id(b, entry.id);
     snprintf(entry.client, sizeof entry.client, "%s", call->client);
     memcpy(entry.uuid, call->uuid, UUID_BYTES);
     note_elder(b, &entry);

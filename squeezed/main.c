@@ -10,6 +10,7 @@
 #include "squeezed/platform/xen.h"
 #include "squeezed/server.h"
 #include "squeezed/simulation.h"
+#include "squeezed/store_requests.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -33,7 +34,8 @@ struct daemon {
     struct platform *platform;
     struct broker *broker;
     struct server *server;
-    bool failed; /* while it ran */
+    struct store_requests *store_requests; /* NULL: a simulated host */
+    bool failed;                           /* while it ran */
 };
 
 /* Connections, and what else the daemon has open. */
@@ -330,6 +332,24 @@ start_xen(struct daemon *daemon)
     return daemon->platform != NULL;
 }
 
+/* A simulated host has no xenstore. */
+static bool
+start_store_requests(struct daemon *daemon)
+{
+    const char *xenstore = daemon->config.xenstore;
+    struct store_requests_options options = { .now_us = loop_now_us };
+    char path[CONFIG_SOCKET_CHARS];
+
+    if (daemon->scenario != NULL)
+        return true;
+    options.path = path;
+    options.fallback =
+        xen_find_socket(*xenstore == '\0' ? NULL : xenstore, path, sizeof path);
+    daemon->store_requests =
+        store_requests_new(loop_base(daemon->loop), daemon->broker, &options);
+    return daemon->store_requests != NULL;
+}
+
 static bool
 start_platform(struct daemon *daemon)
 {
@@ -389,7 +409,7 @@ start(struct daemon *daemon)
     if (!make_pidfile(daemon))
         return false;
     if (!start_platform(daemon) || !make_broker(daemon) ||
-        !start_simulation(daemon))
+        !start_simulation(daemon) || !start_store_requests(daemon))
         return out_of_memory();
     loop_add_work(daemon->loop, &broker_work);
     return start_server(daemon);
@@ -403,6 +423,7 @@ stop(struct daemon *daemon)
         broker_free(daemon->broker);
     if (daemon->server != NULL)
         server_free(daemon->server);
+    store_requests_free(daemon->store_requests);
     if (daemon->simulation != NULL)
         simulation_free(daemon->simulation);
     if (daemon->platform != NULL)

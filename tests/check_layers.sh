@@ -15,7 +15,7 @@ common           common/.*|sq_limits.h
 xenstore-client  xenstore-client/.*|common/.*|sq_limits.h
 squeezed/core    squeezed/core/.*|common/(units|err)\.h|sq_limits.h
 squeezed/platform squeezed/core/.*|squeezed/platform/.*|xenstore-client/xsc\.h|common/.*|sq_limits\.h|xenstore_keys\.h
-squeezed         squeezed/.*|common/.*|sq_limits\.h|xenstore_keys\.h
+squeezed         squeezed/.*|xenstore-client/xsc\.h|common/.*|sq_limits\.h|xenstore_keys\.h
 tools            tools/.*|squeezed/(simulation.*|platform/.*|core/.*)\.h|common/.*|sq_limits\.h|xenstore_keys\.h
 '
 

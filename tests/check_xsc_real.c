@@ -378,6 +378,44 @@ START_TEST(commits_count_for_others)
 }
 END_TEST
 
+START_TEST(guarded_commits)
+{
+    const struct xsc_change guard = { "/t/x", "0" }, none = { "/t/z", "" };
+    const struct xsc_change longer = { "/t/x", "01" };
+
+    other_writes("/t/x", "0");
+    xsc_commit_if(xsc, &none, two, 2, on_reply, NULL);
+    ck_assert_int_eq(result(), ERR_NOT_FOUND);
+    xsc_commit_if(xsc, &longer, two, 2, on_reply, NULL);
+    ck_assert_int_eq(result(), ERR_NOT_FOUND);
+    other_reads("/t/x", "0", 1);
+    xsc_commit_if(xsc, &guard, two, 2, on_reply, NULL);
+    ck_assert_int_eq(result(), ERR_NONE);
+    other_reads("/t/x", "1", 1);
+    other_reads("/t/y", "2", 1);
+    xsc_commit_if(xsc, &guard, two, 1, on_reply, NULL);
+    ck_assert_int_eq(result(), ERR_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(permissions)
+{
+    struct xs_permissions *p;
+    unsigned n = 0;
+
+    other_writes("/t/p", "");
+    xsc_set_permission(xsc, "/t/p", "r0", on_reply, NULL);
+    ck_assert_int_eq(result(), ERR_NONE);
+    p = xs_get_permissions(xs, XBT_NULL, "/t/p", &n);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_uint_eq(p[0].perms, XS_PERM_READ);
+    free(p);
+    xsc_set_permission(xsc, "/t/none", "n0", on_reply, NULL);
+    ck_assert_int_eq(result(), ERR_NOT_FOUND);
+}
+END_TEST
+
 /* One step of the loop, then writes by somebody else: several, since xenstored
  * may take the first before what the client has just sent. */
 static void
@@ -516,6 +554,8 @@ suite(void)
     tcase_add_test(t, lists_directories);
     tcase_add_test(t, watches);
     tcase_add_test(t, commits_count_for_others);
+    tcase_add_test(t, guarded_commits);
+    tcase_add_test(t, permissions);
     tcase_add_test(t, commits_meet_conflicts);
     tcase_add_test(t, a_crowd_of_commits_ends);
     tcase_add_test(t, pipelines);

@@ -9,13 +9,14 @@
 
 #include "common/units.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_CONFLICTS = 20 };
 
 struct change {
-    uint32_t type; /* XS_WRITE or XS_RM */
+    uint32_t type; /* XS_WRITE or XS_RM; XS_READ: the guard */
     char *payload;
     size_t length;
 };
@@ -27,6 +28,7 @@ struct commit {
     unsigned conflicts;
     size_t unanswered; /* changes on their way */
     int error;         /* the first of this try */
+    const char *guard; /* what the first of them must read; NULL: no guard */
     size_t count;
     struct change changes[]; /* their payloads lie behind */
 };
@@ -144,6 +146,10 @@ changed(struct xsc *xsc, struct commit *commit, const struct answer *answer)
 
     if (!commit->error && !gone)
         commit->error = answer->error;
+    if (!commit->error && answer->type == XS_READ &&
+        (strlen(commit->guard) != answer->length ||
+         memcmp(commit->guard, answer->value, answer->length)))
+        commit->error = ENOENT;
     if (--commit->unanswered)
         return;
     if (!commit->transaction || commit->error == ENOTCONN)
@@ -203,30 +209,39 @@ check(const struct xsc *xsc, const struct xsc_change *changes, size_t count,
 }
 
 static void
-fill(struct commit *commit, const struct xsc_change *changes, size_t count)
+fill(struct commit *commit, const struct xsc_change *changes, size_t count,
+     bool guarded)
 {
     char *at = (char *)&commit->changes[count];
 
     commit->count = count;
     for (size_t i = 0; i < count; i++) {
+        bool guard = guarded && i == 0;
         size_t path = strlen(changes[i].path) + 1;
+        size_t value = changes[i].value ? strlen(changes[i].value) : 0;
 
         commit->changes[i] = (struct change){
-            .type = changes[i].value ? XS_WRITE : XS_RM,
+            .type = guard              ? XS_READ
+                    : changes[i].value ? XS_WRITE
+                                       : XS_RM,
             .payload = at,
-            .length = payload_length(&changes[i]),
+            .length = guard ? path : path + value,
         };
         memcpy(at, changes[i].path, path);
-        if (changes[i].value)
-            memcpy(at + path, changes[i].value,
-                   commit->changes[i].length - path);
-        at += commit->changes[i].length;
+        if (value)
+            memcpy(at + path, changes[i].value, value);
+        if (guard) { /* with a NUL behind it: see xsc_commit_if */
+            commit->guard = at + path;
+            at[path + value] = '\0';
+            at++;
+        }
+        at += path + value;
     }
 }
 
-void
-xsc_commit(struct xsc *xsc, const struct xsc_change *changes, size_t count,
-           xsc_reply *reply, void *arg)
+static void
+commit_list(struct xsc *xsc, const struct xsc_change *changes, size_t count,
+            bool guarded, xsc_reply *reply, void *arg)
 {
     struct request request = { .reply = reply, .arg = arg };
     struct commit *commit = NULL;
@@ -236,8 +251,8 @@ xsc_commit(struct xsc *xsc, const struct xsc_change *changes, size_t count,
     if (!error && xsc->state != CONNECTION_UP)
         error = ENOTCONN;
     if (!error && count)
-        commit =
-            calloc(1, sizeof(*commit) + count * sizeof(struct change) + size);
+        commit = calloc(1, sizeof(*commit) + count * sizeof(struct change) +
+                               size + guarded);
     if (!commit) {
         connection_end(xsc, &request, error || !count ? error : ENOMEM);
         return;
@@ -245,8 +260,28 @@ xsc_commit(struct xsc *xsc, const struct xsc_change *changes, size_t count,
     commit->operation = (struct operation){
         .step = step, .free = commit_free, .reply = reply, .arg = arg
     };
-    fill(commit, changes, count);
+    fill(commit, changes, count, guarded);
     operation_start(xsc, &commit->operation);
     TAILQ_INSERT_TAIL(&xsc->commits.waiting, commit, waiting);
     run_waiting(xsc);
+}
+
+void
+xsc_commit(struct xsc *xsc, const struct xsc_change *changes, size_t count,
+           xsc_reply *reply, void *arg)
+{
+    commit_list(xsc, changes, count, false, reply, arg);
+}
+
+void
+xsc_commit_if(struct xsc *xsc, const struct xsc_change *guard,
+              const struct xsc_change *changes, size_t count, xsc_reply *reply,
+              void *arg)
+{
+    struct xsc_change all[XSC_GUARDED_MAX + 1];
+
+    assert(count > 0 && count <= XSC_GUARDED_MAX && guard->value);
+    all[0] = *guard;
+    memcpy(&all[1], changes, count * sizeof(*changes));
+    commit_list(xsc, all, count + 1, true, reply, arg);
 }

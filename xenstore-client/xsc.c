@@ -173,10 +173,10 @@ xsc_remove(struct xsc *xsc, uint32_t transaction, const char *path,
         submit(xsc, &request, transaction, path, NULL, 0);
 }
 
-/* Both of the same form: path and token. */
+/* All of the same form: a path, and a token (or a permission). */
 static void
-watch_or_unwatch(struct xsc *xsc, struct request *request, const char *path,
-                 const char *token)
+path_and_text(struct xsc *xsc, struct request *request, const char *path,
+              const char *token)
 {
     int error = request_check(xsc, path, 1);
 
@@ -189,12 +189,23 @@ watch_or_unwatch(struct xsc *xsc, struct request *request, const char *path,
 }
 
 void
+xsc_set_permission(struct xsc *xsc, const char *path, const char *permission,
+                   xsc_reply *reply, void *arg)
+{
+    struct request request = { .type = XS_SET_PERMS,
+                               .reply = reply,
+                               .arg = arg };
+
+    path_and_text(xsc, &request, path, permission);
+}
+
+void
 xsc_watch(struct xsc *xsc, const char *path, const char *token,
           xsc_reply *reply, void *arg)
 {
     struct request request = { .type = XS_WATCH, .reply = reply, .arg = arg };
 
-    watch_or_unwatch(xsc, &request, path, token);
+    path_and_text(xsc, &request, path, token);
 }
 
 void
@@ -203,5 +214,5 @@ xsc_unwatch(struct xsc *xsc, const char *path, const char *token,
 {
     struct request request = { .type = XS_UNWATCH, .reply = reply, .arg = arg };
 
-    watch_or_unwatch(xsc, &request, path, token);
+    path_and_text(xsc, &request, path, token);
 }

@@ -96,6 +96,12 @@ void
 xsc_unwatch(struct xsc *xsc, const char *path, const char *token,
             xsc_reply *reply, void *arg);
 
+/* Who may do what with a node: such as "n0" for domain 0 alone (xenstore's
+ * form). */
+void
+xsc_set_permission(struct xsc *xsc, const char *path, const char *permission,
+                   xsc_reply *reply, void *arg);
+
 /* A list of changes that happen together or not at all.  It is copied; on a
  * conflict (EAGAIN) it is tried again by itself, up to 20 times.  One change
  * alone is sent without a transaction. */
@@ -106,5 +112,15 @@ struct xsc_change {
 void
 xsc_commit(struct xsc *xsc, const struct xsc_change *changes, size_t count,
            xsc_reply *reply, void *arg);
+
+enum { XSC_GUARDED_MAX = 12 };
+
+/* The same (1 to XSC_GUARDED_MAX changes), only if the value at guard->path is
+ * guard->value at that moment; else nothing is changed, and the reply is
+ * ERR_NOT_FOUND. */
+void
+xsc_commit_if(struct xsc *xsc, const struct xsc_change *guard,
+              const struct xsc_change *changes, size_t count, xsc_reply *reply,
+              void *arg);
 
 #endif

@@ -511,8 +511,8 @@ is_auto(const char *wanted)
     return !wanted || !strcmp(wanted, "auto");
 }
 
-static void
-find_socket(const char *wanted, char *path, size_t size)
+const char *
+xen_find_socket(const char *wanted, char *path, size_t size)
 {
     const char *variable = getenv("XENSTORED_PATH");
     const char *folder = getenv("XENSTORED_RUNDIR");
@@ -524,6 +524,7 @@ find_socket(const char *wanted, char *path, size_t size)
     else
         snprintf(path, size, "%s/socket",
                  folder && folder[0] ? folder : "/run/xenstored");
+    return is_auto(wanted) ? XENSTORE_DEVICE : NULL;
 }
 
 static bool
@@ -579,7 +580,7 @@ xen_platform_new(struct event_base *base, const struct xen_options *options)
     LIST_INIT(&xen->orders.list);
     TAILQ_INIT(&xen->writes);
     LIST_INIT(&xen->loads);
-    find_socket(options->xenstore, xen->path, sizeof(xen->path));
+    xen_find_socket(options->xenstore, xen->path, sizeof(xen->path));
     if (!make_parts(xen, options)) {
         xen_free(&xen->platform);
         return NULL;

@@ -32,6 +32,11 @@ struct xen_options {
     int64_t deadline_us;     /* of a request to xenstored; 0: 5 s */
 };
 
+/* The path of xenstored's socket, as in the options.  Returns what serves while
+ * there is none; NULL: nothing. */
+const char *
+xen_find_socket(const char *wanted, char *path, size_t size);
+
 /* Copies the options.  Hooks are set in the result.  NULL without memory. */
 struct platform *
 xen_platform_new(struct event_base *base, const struct xen_options *options);
