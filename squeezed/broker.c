@@ -107,6 +107,9 @@ send_late_replies(struct broker *b)
     while (late) {
         struct late_reply *next = late->next;
 
+        broker_tell(b, &(struct news){ .kind = NEWS_REFUSAL,
+                                       .request = late->seq,
+                                       .result = &late->result });
         late->reply(late->arg, &late->result);
         free(late);
         late = next;
@@ -234,7 +237,21 @@ broker_reserve(struct broker *b, const struct reserve_call *call,
     if (call->uuid)
         memcpy(b->calls[i].uuid, call->uuid, UUID_BYTES);
     b->planner.queue.count++;
+    broker_tell(b, &(struct news){ .kind = NEWS_REQUEST,
+                                   .request = seq,
+                                   .client = b->calls[i].client,
+                                   .asked = &b->requests[i] });
     return seq;
+}
+
+static void
+tell_refusal(const struct broker *b, const struct request *r,
+             const struct call *call, const struct result *result)
+{
+    broker_tell(b, &(struct news){ .kind = NEWS_REFUSAL,
+                                   .request = r->seq,
+                                   .client = call->client,
+                                   .result = result });
 }
 
 void
@@ -253,6 +270,11 @@ broker_cancel(struct broker *b, uint64_t seq, int64_t now_us)
     if (i < b->planner.queue.count) {
         log_info("request of %s cancelled: its client has gone",
                  b->calls[i].client);
+        tell_refusal(
+            b, &b->requests[i], &b->calls[i],
+            &(struct result){ .error = ERR_CANCELLED,
+                              .took_us = now_us - b->requests[i].submitted_us,
+                              .message = "its client has gone" });
         take_off_queue(b, i);
         wake_for_call(b, now_us);
         return;
@@ -310,6 +332,7 @@ send_refusal(struct broker *b, const struct request *r, const struct call *call,
     describe_refusal(a, &result, result.message, sizeof result.message);
     log_info("request of %s refused (%s): %s", call->client, err_name(a->error),
              result.message);
+    tell_refusal(b, r, call, &result);
     call->reply(call->arg, &result);
 }
 
@@ -338,6 +361,24 @@ send_answers(struct broker *b)
     }
 }
 
+static void
+refuse_unready(struct broker *b, size_t i, const struct platform_health *health)
+{
+    const struct request r = b->requests[i];
+    const struct call call = b->calls[i];
+    struct result result = {
+        .error = call.planned ? ERR_TIMEOUT : ERR_NOT_READY,
+        .took_us = b->now_us - r.submitted_us,
+    };
+
+    snprintf(result.message, sizeof result.message,
+             "the host can't be seen: %s",
+             health->why[0] ? health->why : "not read yet");
+    take_off_queue(b, i);
+    tell_refusal(b, &r, &call, &result);
+    call.reply(call.arg, &result);
+}
+
 /* While the host can't be seen, nothing new is taken on; what was queued
  * before waits for its deadline.  A second of patience spares the clients of
  * a broker that has just started.  Returns when it is due again. */
@@ -350,21 +391,16 @@ answer_unready(struct broker *b)
     b->platform->ops->health(b->platform, &health);
     for (size_t i = 0; i < b->planner.queue.count;) {
         const struct request *r = &b->requests[i];
-        struct call call = b->calls[i];
         int64_t due_us = r->deadline_us;
 
-        if (!call.planned)
+        if (!b->calls[i].planned)
             due_us = min_i64(due_us, r->submitted_us + RETRY_US);
         if (due_us > b->now_us) {
             next_us = min_i64(next_us, due_us);
             i++;
             continue;
         }
-        take_off_queue(b, i);
-        broker_reply_error(call.reply, call.arg,
-                           call.planned ? ERR_TIMEOUT : ERR_NOT_READY, NULL,
-                           "the host can't be seen: %s",
-                           health.why[0] ? health.why : "not read yet");
+        refuse_unready(b, i, &health);
     }
     return next_us;
 }
@@ -484,6 +520,11 @@ apply_settings(struct broker *b)
     log_plan(b);
     if (b->options.dry_run)
         return;
+    for (size_t i = 0; i < plan->setting_count; i++)
+        broker_tell(b, &(struct news){ .kind = NEWS_TARGET,
+                                       .domid = plan->settings[i].domid,
+                                       .setting = &plan->settings[i],
+                                       .why = b->last_plan });
     b->target_writes += plan->setting_count;
     b->platform->ops->apply(b->platform, plan->settings, plan->setting_count);
 }
@@ -512,6 +553,7 @@ watch_reconnects(struct broker *b)
     struct platform_health health;
 
     b->platform->ops->health(b->platform, &health);
+    broker_watch_store(b, &health);
     if (health.reconnects == b->reconnects || !health.connected)
         return;
     b->reconnects = health.reconnects;
@@ -544,6 +586,7 @@ decide_and_act(struct broker *b, const struct snapshot *snapshot)
     /* Somebody waits for what is to be stored; no guest does. */
     send_answers(b);
     apply_settings(b);
+    broker_watch_pass(b);
     b->next_us = min_i64(b->next_us, broker_tend_ledger(b));
 }
 
@@ -633,6 +676,8 @@ broker_free(struct broker *b)
         b->waiters = next;
     }
     broker_free_room(b);
+    free(b->known);
+    free(b->known_spare);
     free(b);
 }
 
@@ -675,6 +720,8 @@ broker_view(const struct broker *b, struct broker_view *ret)
         .last_look_us = b->last_look_us,
         .target_writes = b->target_writes,
         .passes = b->passes,
+        .thefts = b->thefts,
+        .missing_kib = b->plan.missing_kib,
     };
     snprintf(ret->last_plan, sizeof ret->last_plan, "%s", b->last_plan);
 }

@@ -9,7 +9,7 @@
 #ifndef BROKER_H
 #define BROKER_H
 
-#include "squeezed/platform/platform.h"
+#include "squeezed/news.h"
 
 struct broker;
 
@@ -67,6 +67,11 @@ broker_new(const struct broker_options *options, struct platform *platform,
 /* Drops everything without replying: what a kill would do. */
 void
 broker_free(struct broker *broker);
+
+/* Tells all that happens from now on, from within the other functions: told()
+ * must not call the broker.  NULL: nobody any more. */
+void
+broker_follow(struct broker *broker, news_told *told, void *context);
 
 /* New settings; queued requests and reservations stay. */
 void
@@ -145,6 +150,8 @@ struct broker_view {
     int64_t last_look_us;   /* the last good look */
     uint64_t target_writes; /* since the start */
     uint64_t passes;
+    uint64_t thefts;      /* since the start */
+    uint64_t missing_kib; /* of what was promised, now */
 };
 
 void

@@ -6,6 +6,7 @@
 #define BROKER_INTERNAL_H
 
 #include "squeezed/broker.h"
+#include "squeezed/core/condition.h"
 
 /* What the planner need not know of a queued request; the same index. */
 struct call {
@@ -45,8 +46,9 @@ struct pending {
     struct broker *broker;      /* NULL: it has gone */
     enum pending_kind kind;
     char id[LIMIT_ID_CHARS + 1];         /* of the entry */
-    char client[LIMIT_CLIENT_CHARS + 1]; /* login */
-    uint64_t seq;                        /* of the request */
+    char client[LIMIT_CLIENT_CHARS + 1]; /* grant, login */
+    const char *why; /* release: it isn't because somebody said so */
+    uint64_t seq;    /* of the request */
     int64_t submitted_us;
     int64_t enough_us;   /* the look that showed enough memory */
     broker_reply *reply; /* NULL: nobody waits (any more) */
@@ -76,7 +78,17 @@ enum {
     /* While a reservation waits for a domain of its UUID.  No event tells of
      * that domain before it is built, and until it is known its memory and the
      * reservation are two things. */
-    AWAITED_LOOK_US = 50 * US_PER_MS
+    AWAITED_LOOK_US = 50 * US_PER_MS,
+    /* For each domain, between comparisons of all of them. */
+    WATCH_DOMAIN_US = 10
+};
+
+/* A domain as it was told of last. */
+struct known_domain {
+    uint32_t domid;
+    uint8_t uuid[UUID_BYTES];
+    enum domain_state state;
+    bool bad_range;
 };
 
 struct broker {
@@ -108,6 +120,18 @@ struct broker {
     size_t last_writes;
     uint64_t target_writes;
     uint64_t passes;
+    /* Whom news are told, and what was told last. */
+    news_told *told;
+    void *told_context;
+    struct known_domain *known, *known_spare; /* of the same size */
+    size_t known_count, known_room;
+    enum host_condition condition;
+    bool condition_known;
+    int64_t watched_us;
+    bool store_known, store_connected;
+    unsigned store_reconnects;
+    uint64_t missing_kib;
+    uint64_t thefts;
 };
 
 /* broker_memory.c: room for count domains in all of the planner's arrays. */
@@ -126,6 +150,19 @@ void
 broker_reply_error(broker_reply *reply, void *arg, enum err error,
                    const char *parameter, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* broker_news.c */
+void
+broker_tell(const struct broker *broker, const struct news *news);
+/* Of a reservation. */
+void
+broker_tell_entry(const struct broker *broker, enum news_kind kind,
+                  const struct ledger_entry *entry, const char *why);
+/* What a pass has shown. */
+void
+broker_watch_pass(struct broker *broker);
+void
+broker_watch_store(struct broker *broker, const struct platform_health *health);
 
 /* broker_store.c */
 void

@@ -205,6 +205,7 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
                            "no room for another reservation");
         return;
     }
+    snprintf(w->client, sizeof w->client, "%s", call->client);
     w->seq = r->seq;
     w->submitted_us = r->submitted_us;
     w->enough_us = b->now_us;
@@ -212,15 +213,29 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
 }
 
 static void
-start_release(struct broker *b, struct ledger_entry *e, broker_reply *reply,
-              void *arg);
+start_release(struct broker *b, struct ledger_entry *e, const char *why,
+              broker_reply *reply, void *arg);
 
 /* A grant that nobody got.  It counts as long as it may be in the store. */
 static void
 drop(struct broker *b, struct ledger_entry *e)
 {
     e->unwanted = true;
-    start_release(b, e, NULL, NULL);
+    start_release(b, e, "nobody has got it", NULL, NULL);
+}
+
+static void
+refuse_not_stored(const struct pending *w, enum err error)
+{
+    struct result result = { .error = ERR_NOT_READY };
+
+    snprintf(result.message, sizeof result.message, "could not be stored (%s)",
+             err_name(error));
+    broker_tell(w->broker, &(struct news){ .kind = NEWS_REFUSAL,
+                                           .request = w->seq,
+                                           .client = w->client,
+                                           .result = &result });
+    reply_not_stored(w, error);
 }
 
 static void
@@ -235,16 +250,12 @@ grant_stored(struct pending *w, enum err error)
     ledger_commit(&b->planner.ledger, e);
     if (error == ERR_NOT_READY) { /* it may have been stored all the same */
         drop(b, e); /* before the reply, which may change the ledger */
-        reply_not_stored(w, error);
+        refuse_not_stored(w, error);
         return;
     }
     if (error) {
         ledger_remove(&b->planner.ledger, e);
-        reply_not_stored(w, error);
-        return;
-    }
-    if (!w->reply) { /* the client has gone meanwhile */
-        drop(b, e);
+        refuse_not_stored(w, error);
         return;
     }
     result = (struct result){
@@ -253,6 +264,14 @@ grant_stored(struct pending *w, enum err error)
         .took_us = broker_clock(b) - w->submitted_us,
         .answer_us = broker_clock(b) - w->enough_us,
     };
+    broker_tell(b, &(struct news){ .kind = NEWS_GRANT,
+                                   .request = w->seq,
+                                   .client = e->client,
+                                   .result = &result });
+    if (!w->reply) { /* the client has gone meanwhile */
+        drop(b, e);
+        return;
+    }
     log_info("reservation %s of %s granted to %s after %" PRId64 " ms", w->id,
              format_size((int64_t)e->amount_kib, size), e->client,
              result.took_us / US_PER_MS);
@@ -270,8 +289,8 @@ broker_abandon(struct broker *b, uint64_t seq)
 /* ----------------------------------------------------------------- release */
 
 static void
-start_release(struct broker *b, struct ledger_entry *e, broker_reply *reply,
-              void *arg)
+start_release(struct broker *b, struct ledger_entry *e, const char *why,
+              broker_reply *reply, void *arg)
 {
     struct pending *w = pending_new(b, PENDING_RELEASE, e->id, reply, arg);
 
@@ -279,6 +298,7 @@ start_release(struct broker *b, struct ledger_entry *e, broker_reply *reply,
         broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
         return;
     }
+    w->why = why;
     ledger_leave(&b->planner.ledger, e);
     persist(b, LEDGER_DELETE, e, false, w);
 }
@@ -300,6 +320,7 @@ release_stored(struct pending *w, enum err error)
         return;
     }
     log_info("reservation %s of %s released", e->id, e->client);
+    broker_tell_entry(b, NEWS_RELEASE, e, w->why ? w->why : "released");
     ledger_remove(&b->planner.ledger, e);
     reply_done(w);
 }
@@ -339,7 +360,7 @@ broker_release(struct broker *b, const char *id, int64_t now_us,
     if (!settled_entry(e))
         reply_unknown(reply, arg, id);
     else
-        start_release(b, e, reply, arg);
+        start_release(b, e, NULL, reply, arg);
 }
 
 void
@@ -389,6 +410,7 @@ transfer_stored(struct pending *w, enum err error)
         ledger_confirm(&b->planner.ledger, e);
         log_info("reservation %s transferred to domain %" PRIu32, e->id,
                  e->domid);
+        broker_tell_entry(b, NEWS_TRANSFER, e, NULL);
     }
     reply_done(w);
 }
@@ -457,6 +479,7 @@ login_stored(struct pending *w, enum err error)
             ledger_stay(ledger, e);
             i++;
         } else {
+            broker_tell_entry(w->broker, NEWS_RELEASE, e, "login");
             ledger_remove(ledger, e);
         }
     }
@@ -792,7 +815,7 @@ tend_entry(struct broker *b, struct ledger_entry *e, int64_t *next_us)
     }
     if (e->retry_us == 0)
         log_info("reservation %s of %s: %s", e->id, e->client, why);
-    start_release(b, e, NULL, NULL);
+    start_release(b, e, why, NULL, NULL);
 }
 
 int64_t

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/status.h"
 
+#include "squeezed/core/condition.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -248,46 +250,6 @@ store_object(struct platform *platform)
     return object;
 }
 
-/* ------------------------------------------------------------------- state */
-
-static bool
-is_overloaded(const struct planner *p)
-{
-    struct host_sums sums;
-
-    sum_host(p, &sums);
-    if (sums.headroom_kib < 0 &&
-        (uint64_t)-sums.headroom_kib > p->settings.tolerance_kib)
-        return true;
-    for (size_t i = 0; i < p->host.count; i++) {
-        const struct domain *d = &p->host.domains[i];
-
-        if (d->movable && d->facts.target_kib < d->lower_kib)
-            return true;
-    }
-    return false;
-}
-
-const char *
-status_state(const struct planner *p)
-{
-    uint64_t above_min = 0, below_max = 0;
-
-    if (is_overloaded(p))
-        return "overloaded";
-    for (size_t i = 0; i < p->host.count; i++) {
-        const struct domain *d = &p->host.domains[i];
-
-        if (!d->movable)
-            continue;
-        above_min += sub_or_0(d->facts.target_kib, d->lower_kib);
-        below_max += sub_or_0(d->upper_kib, d->facts.target_kib);
-    }
-    if (below_max <= p->settings.tolerance_kib)
-        return "relaxed";
-    return above_min <= p->settings.tolerance_kib ? "tight" : "squeezed";
-}
-
 /* ------------------------------------------------------------------- whole */
 
 json_t *
@@ -304,7 +266,7 @@ status_build(struct broker *broker, struct platform *platform, int64_t now_us)
     put(object, "version", json_string(PACKAGE_VERSION));
     put(object, "platform", status_text(view.platform));
     put(object, "policy", status_text(p->settings.policy->name));
-    put(object, "state", json_string(status_state(p)));
+    put(object, "state", json_string(host_condition_name(host_condition(p))));
     put(object, "host", host_object(p));
     put(object, "domains", domain_list(&p->host, platform, now_us));
     put(object, "reservations", reservation_list(&p->ledger, now_us));

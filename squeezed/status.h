@@ -13,12 +13,6 @@
 json_t *
 status_build(struct broker *broker, struct platform *platform, int64_t now_us);
 
-/* How the host is: "relaxed" (everybody has all that he may have), "squeezed",
- * "tight" (everybody is at his minimum), "overloaded" (memory that was
- * promised is not there). */
-const char *
-status_state(const struct planner *planner);
-
 #define STATUS_WHY 240
 
 /* True while the store answers and the last good look is recent; else why not

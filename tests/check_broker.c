@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <check.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -752,6 +753,104 @@ START_TEST(the_frozen_neither_give_nor_get)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- the news */
+
+static char heard[4000];
+
+/* One line each: what, of whom, and the words. */
+static void
+hear(void *context, const struct news *news)
+{
+    size_t n = strlen(heard);
+    const char *word = news->state ? news->state : news->why;
+
+    (void)context;
+    if (news->kind == NEWS_TARGET)
+        return; /* many */
+    if (news->result)
+        word = err_name(news->result->error);
+    snprintf(heard + n, sizeof heard - n, "%s %s %" PRIu32 " %s\n",
+             news_name(news->kind), news->client ? news->client : "-",
+             news->domid, word ? word : "-");
+}
+
+static void
+follow(void)
+{
+    heard[0] = '\0';
+    broker_follow(world.broker, hear, NULL);
+}
+
+static void
+expect_news(const char *wanted)
+{
+    ck_assert_msg(strstr(heard, wanted) != NULL, "no '%s' in\n%s", wanted,
+                  heard);
+}
+
+START_TEST(the_life_of_a_reservation_is_told)
+{
+    struct reply r, refused = { 0 }, cancelled = { 0 };
+    uint64_t seq;
+
+    start(full_host);
+    run_for(10 * SECOND);
+    follow();
+    reserve_and_wait(GIB, &r);
+    ck_assert_str_eq(heard, "request test 0 -\n"
+                            "state - 0 squeezed\n"
+                            "grant test 0 none\n");
+    follow();
+    build_domain(&r, NULL);
+    broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply, &r);
+    run_for(SECOND);
+    expect_news("transfer test 9 -\n");
+    expect_news("state - 9 unmanaged\n");
+    sim_destroy(world.platform, 9);
+    run_for(SECOND);
+    expect_news("release test 9 its domain has gone\n");
+    expect_news("state - 9 gone\n");
+    follow();
+    reserve(64 * GIB, 64 * GIB, &refused);
+    seq = reserve(4 * GIB, 4 * GIB, &cancelled);
+    step(world.now_us);
+    broker_cancel(world.broker, seq, world.now_us);
+    run_for(SECOND);
+    expect_news("refusal test 0 cannot-free\n");
+    expect_news("refusal test 0 cancelled\n");
+    stop();
+}
+END_TEST
+
+START_TEST(thefts_and_bad_ranges_are_told)
+{
+    const uint64_t low = GIB, high = 2 * GIB;
+    struct reply r;
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(4 * GIB, &r);
+    follow();
+    sim_consume(world.platform, (int64_t)(2 * GIB));
+    step(world.now_us);
+    expect_news("theft - 0 -\n");
+    expect_news("state - 0 overloaded\n");
+    expect_news("overload - 0 -\n");
+    follow();
+    run_for(20 * SECOND); /* it is made good: nothing more was taken */
+    ck_assert_ptr_null(strstr(heard, "theft"));
+    expect_news("overload - 0 -\n");
+    follow();
+    sim_write_range(world.platform, 3, &high, &low);
+    run_for(SECOND);
+    ck_assert_str_eq(heard, "range-error - 3 -\n");
+    sim_write_range(world.platform, 3, &low, &high);
+    run_for(SECOND);
+    expect_news("range-error - 3 -\nrange-error - 3 -\n");
+    stop();
+}
+END_TEST
+
 START_TEST(balance_answers_when_all_is_calm)
 {
     struct reply a, b = { 0 }, forgotten = { 0 };
@@ -889,6 +988,8 @@ main(void)
     tcase_add_test(tcase, a_ceiling_is_kept);
     tcase_add_test(tcase, ceilings_are_clamped);
     tcase_add_test(tcase, the_frozen_neither_give_nor_get);
+    tcase_add_test(tcase, the_life_of_a_reservation_is_told);
+    tcase_add_test(tcase, thefts_and_bad_ranges_are_told);
     tcase_add_test(tcase, balance_answers_when_all_is_calm);
     tcase_add_test(tcase, a_nap_is_no_cost);
     tcase_add_test(tcase, a_dry_run_sets_nothing);

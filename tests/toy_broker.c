@@ -185,6 +185,13 @@ broker_cancel(struct broker *b, uint64_t seq, int64_t now_us)
 }
 
 void
+broker_follow(struct broker *b, news_told *told, void *context)
+{
+    b->told = told;
+    b->told_context = context;
+}
+
+void
 broker_undelivered(struct broker *b, const char *reservation, int64_t now_us)
 {
     (void)now_us;

@@ -34,6 +34,9 @@ struct broker {
     struct result result;
     size_t cancelled, forgotten, undelivered;
     char undelivered_id[LIMIT_ID_CHARS + 1];
+    /* Who follows: for the test to tell. */
+    news_told *told;
+    void *told_context;
 };
 
 /* A host with two domains, one reservation and one queued request that adds

@@ -29,7 +29,9 @@ enum domain_flag {
      * answer, so that it may be found out by asking. */
     DOMAIN_PROBE_READY = 1 << 7,
     /* It bears the mark of the uncooperative (as last set by apply). */
-    DOMAIN_MARKED = 1 << 8
+    DOMAIN_MARKED = 1 << 8,
+    /* What is written as its range is no good; why is in its texts. */
+    DOMAIN_BAD_RANGE = 1 << 9
 };
 
 #define CEILING_NONE UINT64_MAX

@@ -324,6 +324,7 @@ planner_pass(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
 
     plan->setting_count = plan->answer_count = plan->debtor_count = 0;
     look(p, snapshot, now_us, &tally, &motion);
+    plan->missing_kib = or_0(-tally.headroom_kib - tally.relief_kib);
     serve_queue(p, &tally, plan, now_us);
     need = needed_kib(p, &tally, plan->unmet_kib);
     shares_set(p, &tally, plan->unmet_kib);

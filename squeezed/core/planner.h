@@ -72,6 +72,8 @@ struct plan {
     bool settled;    /* nothing moves, or nothing more can be done */
     enum plan_why why;
     uint64_t unmet_kib; /* wants that are still waited for */
+    /* Of what was promised this much isn't there: somebody took it. */
+    uint64_t missing_kib;
 };
 
 struct planner {

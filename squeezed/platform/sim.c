@@ -303,7 +303,8 @@ flags_of(const struct sim_domain *d)
            (d->balloon && !d->building ? DOMAIN_BALLOON : 0u) |
            (d->paused ? DOMAIN_PAUSED : 0u) | (d->frozen ? DOMAIN_FROZEN : 0u) |
            (d->building ? DOMAIN_BUILDING : 0u) |
-           (d->uncooperative ? DOMAIN_MARKED : 0u);
+           (d->uncooperative ? DOMAIN_MARKED : 0u) |
+           (d->range_error[0] ? DOMAIN_BAD_RANGE : 0u);
 }
 
 static void

@@ -284,5 +284,7 @@ xen_facts_of(struct xen_facts *facts, struct xen_domain *domain,
     add_orders(domain, ret);
     if (xen_cache_is_marked(domain))
         ret->flags |= DOMAIN_MARKED;
+    if (domain->range_error[0])
+        ret->flags |= DOMAIN_BAD_RANGE;
     look_at_guest(facts, domain, seen, ret);
 }
