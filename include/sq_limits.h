@@ -9,6 +9,7 @@
 enum {
     LIMIT_BODY_BYTES = 1 << 20,      /* one RPC request */
     LIMIT_HEADER_BYTES = 16 << 10,   /* its HTTP headers */
+    LIMIT_XML_DEPTH = 64,            /* elements that are open in XML-RPC */
     LIMIT_CONNECTIONS = 256,         /* on all sockets together */
     LIMIT_IDLE_S = 300,              /* a connection without a call is closed */
     LIMIT_QUEUE = 1024,              /* requests that wait for memory, in all */

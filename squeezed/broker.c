@@ -709,6 +709,12 @@ broker_planner(struct broker *b)
     return b->looked && b->loaded ? &b->planner : NULL;
 }
 
+const struct planner_settings *
+broker_settings(const struct broker *b)
+{
+    return &b->planner.settings;
+}
+
 void
 broker_view(const struct broker *b, struct broker_view *ret)
 {

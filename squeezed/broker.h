@@ -141,6 +141,10 @@ broker_reservation(struct broker *broker, const char *id);
 struct planner *
 broker_planner(struct broker *broker);
 
+/* In force now, be the host visible or not. */
+const struct planner_settings *
+broker_settings(const struct broker *broker);
+
 struct broker_view {
     const char *platform;
     bool ready;           /* looked, and the ledger was read */

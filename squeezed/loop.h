@@ -23,7 +23,7 @@ struct loop_work {
     void (*run)(void *context, int64_t now_us);
 };
 
-enum { LOOP_WORKS = 4, LOOP_SIGNALS = 4 };
+enum { LOOP_WORKS = 8, LOOP_SIGNALS = 4 };
 
 /* NULL if the system gives no event loop. */
 struct loop *

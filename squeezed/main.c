@@ -2,6 +2,7 @@
 /* squeezed: puts the parts together, and takes them apart at the end. */
 #include "common/log.h"
 #include "common/units.h"
+#include "squeezed/boot_memory.h"
 #include "squeezed/broker.h"
 #include "squeezed/config.h"
 #include "squeezed/loop.h"
@@ -33,10 +34,14 @@ struct daemon {
     struct loop *loop;
     struct platform *platform;
     struct broker *broker;
+    struct boot_memory *boot;
     struct server *server;
     struct store_requests *store_requests; /* NULL: a simulated host */
     bool failed;                           /* while it ran */
 };
+
+/* Where XAPI's broker keeps it, too: gone with the host's next start. */
+#define BOOT_MEMORY_FILE "/var/run/nonpersistent/xapi/boot_time_memory"
 
 /* Connections, and what else the daemon has open. */
 #define FILES_WANTED (LIMIT_CONNECTIONS + 256)
@@ -184,6 +189,70 @@ make_broker(struct daemon *daemon)
     return daemon->broker != NULL;
 }
 
+/* What is free, being scrubbed, or domain 0's. */
+static bool
+measure_boot_memory(void *context, uint64_t *ret_bytes)
+{
+    const struct daemon *daemon = context;
+    const struct planner *planner = broker_planner(daemon->broker);
+    const struct domain *zero = planner ? host_find(&planner->host, 0) : NULL;
+
+    if (zero == NULL)
+        return false;
+    *ret_bytes =
+        1024 * (planner->host.free_kib + planner->host.scrub_kib +
+                zero->facts.actual_kib + (uint64_t)zero->facts.offset_kib);
+    return true;
+}
+
+static int64_t
+boot_work_next(void *context)
+{
+    struct daemon *daemon = context;
+
+    return boot_memory_next_us(daemon->boot);
+}
+
+static void
+boot_work_run(void *context, int64_t now_us)
+{
+    struct daemon *daemon = context;
+
+    boot_memory_run(daemon->boot, now_us);
+}
+
+/* A simulated host's is nobody else's business. */
+static const char *
+boot_memory_path(const struct daemon *daemon)
+{
+    const char *path = getenv("SQUEEZED_BOOT_MEMORY");
+
+    if (path != NULL)
+        return *path == '\0' ? NULL : path;
+    return daemon->scenario != NULL || daemon->options.dry_run
+               ? NULL
+               : BOOT_MEMORY_FILE;
+}
+
+static bool
+start_boot_memory(struct daemon *daemon)
+{
+    const struct loop_work work = { daemon, boot_work_next, boot_work_run };
+    const struct boot_memory_options options = {
+        .path = boot_memory_path(daemon),
+        .count = daemon->config.boot_count,
+        .interval_us = daemon->config.boot_interval_us,
+        .measure = measure_boot_memory,
+        .context = daemon,
+    };
+
+    daemon->boot = boot_memory_new(&options, loop_now_us());
+    if (daemon->boot == NULL)
+        return false;
+    loop_add_work(daemon->loop, &work);
+    return true;
+}
+
 static bool
 start_server(struct daemon *daemon)
 {
@@ -194,6 +263,10 @@ start_server(struct daemon *daemon)
         .path_count = *config->memory_socket == '\0' ? 1 : 2,
         .group = *config->socket_group == '\0' ? NULL : config->socket_group,
         .platform = daemon->platform,
+        .boot = daemon->boot,
+        .zero = { .managed = config->manage_domain_zero,
+                  .min_kib = config->domain_zero_min_kib,
+                  .max_kib = config->domain_zero_max_kib },
         .now_us = loop_now_us,
     };
     char message[512];
@@ -233,6 +306,7 @@ restart_broker(struct daemon *daemon)
 {
     broker_free(daemon->broker);
     server_free(daemon->server);
+    boot_memory_forget(daemon->boot, NULL);
     daemon->server = NULL;
     sim_settle_store(daemon->platform, false);
     if (!make_broker(daemon) || !start_server(daemon))
@@ -409,7 +483,8 @@ start(struct daemon *daemon)
     if (!make_pidfile(daemon))
         return false;
     if (!start_platform(daemon) || !make_broker(daemon) ||
-        !start_simulation(daemon) || !start_store_requests(daemon))
+        !start_simulation(daemon) || !start_store_requests(daemon) ||
+        !start_boot_memory(daemon))
         return out_of_memory();
     loop_add_work(daemon->loop, &broker_work);
     return start_server(daemon);
@@ -424,6 +499,7 @@ stop(struct daemon *daemon)
     if (daemon->server != NULL)
         server_free(daemon->server);
     store_requests_free(daemon->store_requests);
+    boot_memory_free(daemon->boot);
     if (daemon->simulation != NULL)
         simulation_free(daemon->simulation);
     if (daemon->platform != NULL)

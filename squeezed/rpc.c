@@ -1,44 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "squeezed/boot_memory.h"
 #include "squeezed/rpc_internal.h"
 #include "squeezed/status.h"
 
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Twelve digits show any time that we tell to the microsecond. */
-#define DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12))
-
-static const struct rpc_form version_2 = {
-    .result = "{\"jsonrpc\":\"2.0\",\"result\":",
-    .result_end = "",
-    .error = "{\"jsonrpc\":\"2.0\",\"error\":",
-    .error_end = "",
-};
-
-static const struct rpc_form version_1 = {
-    .result = "{\"result\":",
-    .result_end = ",\"error\":null",
-    .error = "{\"result\":null,\"error\":",
-    .error_end = "",
-};
-
-/* ----------------------------------------------------------------- answers */
-
-/* The text of an answer; NULL without memory. */
-static char *
-compose(const char *head, const json_t *value, const char *tail, const char *id)
-{
-    char *body = value ? json_dumps(value, DUMP_FLAGS) : NULL;
-    char *text = NULL;
-
-    if (body && asprintf(&text, "%s%s%s,\"id\":%s}", head, body, tail, id) < 0)
-        text = NULL;
-    free(body);
-    return text;
-}
 
 static void
 free_call(struct rpc_call *call)
@@ -79,7 +46,7 @@ end_with_text(struct rpc_call *call, int status, char *text,
 {
     struct rpc_answer answer = {
         .status = status,
-        .type = "application/json",
+        .type = call->form->type,
         .text = text,
         .length = text ? strlen(text) : 0,
         .granted = granted,
@@ -93,18 +60,23 @@ end_with_text(struct rpc_call *call, int status, char *text,
     free(text);
 }
 
+/* Native calls without an id want no answer. */
+static bool
+is_notification(const struct rpc_call *call)
+{
+    return !call->id && !call->toolstack && call->form != &rpc_xml;
+}
+
 void
 rpc_grant(struct rpc_call *call, json_t *result, const char *reservation)
 {
     struct rpc_answer nothing = { .status = 204, .granted = reservation };
-    const struct rpc_form *form = call->form;
 
-    if (call->id)
-        end_with_text(call, 200,
-                      compose(form->result, result, form->result_end, call->id),
-                      reservation);
-    else
+    if (is_notification(call))
         end_call(call, &nothing);
+    else
+        end_with_text(call, 200, call->form->write_result(call, result),
+                      reservation);
     json_decref(result);
 }
 
@@ -126,19 +98,22 @@ error_object(int code, const char *message, json_t *data)
     return error;
 }
 
-/* id NULL: JSON's null. */
 static void
-fail_with_status(struct rpc_call *call, int status, int code,
-                 const char *message, json_t *data)
+fail_with_status(struct rpc_call *call, int status, json_t *error)
 {
-    json_t *error = error_object(code, message, data);
-    const struct rpc_form *form = call->form;
-
-    end_with_text(call, status,
-                  compose(form->error, error, form->error_end,
-                          call->id ? call->id : "null"),
-                  NULL);
+    end_with_text(call, status, call->form->write_error(call, error), NULL);
     json_decref(error);
+}
+
+void
+rpc_fail_variant(struct rpc_call *call, const char *name, json_t *payload)
+{
+    json_t *variant =
+        payload ? json_pack("[s,o]", name, payload) : json_string(name);
+
+    if (call->form->boxed_variants)
+        variant = error_object(err_rpc_code(ERR_CANNOT_FREE), name, variant);
+    fail_with_status(call, 200, variant);
 }
 
 void
@@ -146,12 +121,15 @@ rpc_fail(struct rpc_call *call, int code, const char *message, json_t *data)
 {
     struct rpc_answer nothing = { .status = 204 };
 
-    if (call->id) {
-        fail_with_status(call, 200, code, message, data);
-        return;
+    if (call->toolstack) {
+        json_decref(data);
+        rpc_fail_variant(call, "Internal_error", status_text(message));
+    } else if (is_notification(call)) {
+        json_decref(data);
+        end_call(call, &nothing);
+    } else {
+        fail_with_status(call, 200, error_object(code, message, data));
     }
-    json_decref(data);
-    end_call(call, &nothing);
 }
 
 void
@@ -164,9 +142,23 @@ rpc_fail_err(struct rpc_call *call, enum err error, const char *message,
     rpc_fail(call, err_rpc_code(error), message, data);
 }
 
-char *
-rpc_error_text(int code, const char *message, const char *limit)
+/* ----------------------------------------------- errors that are no call's */
+
+static const struct rpc_form *
+form_of(const char *text, size_t length)
 {
+    size_t blank = 0;
+
+    while (blank < length && strchr(" \t\r\n", text[blank]) && text[blank])
+        blank++;
+    return blank < length && text[blank] == '<' ? &rpc_xml : &rpc_json_2;
+}
+
+char *
+rpc_error_text(const char *call_text, size_t length, int code,
+               const char *message, const char *limit, const char **ret_type)
+{
+    const struct rpc_call nobody = { .form = form_of(call_text, length) };
     json_t *data = NULL;
     json_t *error;
     char *text;
@@ -174,132 +166,53 @@ rpc_error_text(int code, const char *message, const char *limit)
     if (limit)
         data = json_pack("{s:s,s:s}", "reason", err_name(ERR_BUSY), "limit",
                          limit);
-    error = error_object(code, message, data);
-    text = compose(version_2.error, error, version_2.error_end, "null");
+    if (nobody.form == &rpc_xml) {
+        json_decref(data);
+        error = json_pack("[s,s]", "Internal_error", message);
+    } else {
+        error = error_object(code, message, data);
+    }
+    text = nobody.form->write_error(&nobody, error);
+    *ret_type = nobody.form->type;
     json_decref(error);
     return text;
 }
 
 /* ----------------------------------------------------------------- reading */
 
-/* The length of the number at text, if it is one that JSON allows and no
- * reader can hold; else 0. */
-static size_t
-big_number(const char *text)
-{
-    size_t n = text[0] == '-';
-    char *end;
+#define NATIVE_PREFIX "squeezed."
 
-    if (text[n] < '0' || text[n] > '9' ||
-        (text[n] == '0' && strchr("0123456789", text[n + 1])))
-        return 0;
-    n += strspn(text + n, "0123456789");
-    errno = 0;
-    if (strchr(".eE", text[n]) && text[n])
-        (void)strtod(text, &end);
-    else
-        (void)strtoll(text, &end, 10);
-    return errno == ERANGE ? (size_t)(end - text) : 0;
-}
-
-/* How much at text belongs together: a number, an escaped character, or just
- * one character. */
-static size_t
-piece(const char *text, bool in_string)
-{
-    if (in_string)
-        return text[0] == '\\' && text[1] ? 2 : 1;
-    return max_u64(strspn(text, "0123456789+-.eE"), 1);
-}
-
-/* The text with every number that is too big for jansson made a string, so
- * that it is told apart from what is no JSON at all.  NULL without memory. */
-static char *
-quote_big_numbers(const char *text, size_t length, size_t *ret_length)
-{
-    char *copy = strndup(text, length); /* ends at a NUL: no JSON anyway */
-    char *quoted = NULL, *to;
-    bool in_string = false;
-
-    if (copy)
-        quoted = malloc(3 * length + 1); /* 8 more, for 5 characters or more */
-    to = quoted;
-    for (const char *at = copy; quoted && *at;) {
-        size_t n = in_string ? 0 : big_number(at);
-
-        if (n > 0) {
-            to += sprintf(to, "\"\\u%04x%.*s\"", RPC_BIG_NUMBER, (int)n, at);
-        } else {
-            in_string ^= *at == '"';
-            n = piece(at, in_string);
-            to = mempcpy(to, at, n);
-        }
-        at += n;
-    }
-    *ret_length = quoted ? (size_t)(to - quoted) : 0;
-    free(copy);
-    return quoted;
-}
-
-static json_t *
-read_json(const char *text, size_t length, json_error_t *error)
-{
-    const size_t flags =
-        JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY;
-    json_t *root = json_loadb(text, length, flags, error);
-    char *quoted;
-
-    if (root || json_error_code(error) != json_error_numeric_overflow)
-        return root;
-    quoted = quote_big_numbers(text, length, &length);
-    if (!quoted)
-        return NULL;
-    root = json_loadb(quoted, length, flags, error);
-    free(quoted);
-    return root;
-}
-
-/* The id as it has to come back; false if it is none.  *ret stays NULL for a
- * notification. */
 static bool
-read_id(const json_t *root, bool null_is_none, char **ret)
+is_native(const char *method)
 {
-    const json_t *id = json_object_get(root, "id");
-    const char *text = json_string_value(id);
-
-    if (!id || (json_is_null(id) && null_is_none))
-        return true;
-    if (!json_is_number(id) && !json_is_string(id) && !json_is_null(id))
-        return false;
-    if (text && text[0] == RPC_BIG_NUMBER && big_number(text + 1) > 0 &&
-        big_number(text + 1) == json_string_length(id) - 1)
-        *ret = strdup(text + 1);
-    else
-        *ret = json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT);
-    return *ret != NULL;
+    return strncmp(method, NATIVE_PREFIX, strlen(NATIVE_PREFIX)) == 0;
 }
 
-/* What keeps root from being a call; NULL: nothing. */
+/* What keeps root from being a call; NULL: nothing.  Toolstacks may say any
+ * version: it is 1 then. */
 static const char *
 check_envelope(struct rpc_call *call, const json_t *root)
 {
     const json_t *version = json_object_get(root, "jsonrpc");
     const json_t *params = json_object_get(root, "params");
+    const char *method = rpc_plain_text(json_object_get(root, "method"));
+    bool second = version && json_is_string(version) &&
+                  strcmp(json_string_value(version), "2.0") == 0;
 
     if (json_is_array(root))
         return "batches are not served: send one call at a time";
     if (!json_is_object(root))
         return "a call is a JSON object";
-    if (version && (!json_is_string(version) ||
-                    strcmp(json_string_value(version), "2.0") != 0))
+    if (version && !second && (!method || is_native(method)))
         return "\"jsonrpc\" has to be \"2.0\"";
-    if (!read_id(root, !version, &call->id))
+    if (!rpc_json_id(root, !second, &call->id))
         return "\"id\" has to be a number, a string or null";
-    if (!rpc_plain_text(json_object_get(root, "method")))
+    if (!method)
         return "\"method\" has to be a string";
-    if (params && !json_is_object(params) && !json_is_array(params) &&
-        !json_is_null(params))
+    if (is_native(method) && params && !json_is_object(params) &&
+        !json_is_array(params) && !json_is_null(params))
         return "\"params\" has to be an object or an array";
+    call->form = second ? &rpc_json_2 : &rpc_json_1;
     return NULL;
 }
 
@@ -313,34 +226,54 @@ fail_unknown_method(struct rpc_call *call, const char *name)
 }
 
 static void
-run(struct rpc_call *call, const json_t *root)
+run(struct rpc_call *call, const char *name, const json_t *params)
 {
-    const json_t *name = json_object_get(root, "method");
-    const char *wrong = check_envelope(call, root);
-
-    if (wrong) {
-        fail_with_status(call, 400, RPC_INVALID_REQUEST, wrong, NULL);
-        return;
-    }
-    if (!json_object_get(root, "jsonrpc"))
-        call->form = &version_1;
-    /* Calls without the prefix `squeezed.` will belong to the toolstack
-     * interface: here is where they will turn off. */
-    call->method = rpc_method_find(json_string_value(name));
+    call->toolstack = !is_native(name);
+    call->method =
+        call->toolstack ? rpc_memory_method_find(name) : rpc_method_find(name);
     if (!call->method)
-        fail_unknown_method(call, json_string_value(name));
-    else if (rpc_take_params(call, json_object_get(root, "params")))
+        fail_unknown_method(call, name);
+    else if (rpc_take_params(call, params))
         call->method->run(call, call->values);
 }
 
 static void
-fail_parse(struct rpc_call *call, const json_error_t *error)
+read_json(struct rpc_call *call, const char *text, size_t length)
 {
-    char message[JSON_ERROR_TEXT_LENGTH + 80];
+    char message[RPC_READ_MESSAGE];
+    json_t *root = rpc_json_read(text, length, message, sizeof message);
+    const char *wrong = root ? check_envelope(call, root) : message;
 
-    snprintf(message, sizeof message, "this is no JSON: line %d, column %d: %s",
-             error->line, error->column, error->text);
-    fail_with_status(call, 400, RPC_PARSE_ERROR, message, NULL);
+    if (wrong)
+        fail_with_status(
+            call, 400,
+            error_object(root ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR, wrong,
+                         NULL));
+    else
+        run(call, json_string_value(json_object_get(root, "method")),
+            json_object_get(root, "params"));
+    json_decref(root);
+}
+
+/* What is no call at all is answered in the native manner. */
+static void
+read_xml(struct rpc_call *call, const char *text, size_t length)
+{
+    char message[RPC_READ_MESSAGE];
+    bool formed;
+    json_t *root = rpc_xml_read(text, length, &formed, message, sizeof message);
+
+    if (!root) {
+        fail_with_status(
+            call, 400,
+            error_object(formed ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR,
+                         message, NULL));
+        return;
+    }
+    call->form = &rpc_xml;
+    run(call, json_string_value(json_object_get(root, "method")),
+        json_object_get(root, "params"));
+    json_decref(root);
 }
 
 /* ---------------------------------------------------------- life of a call */
@@ -351,8 +284,6 @@ rpc_handle(struct rpc *rpc, const char *text, size_t length,
 {
     struct rpc_call *call = calloc(1, sizeof *call);
     struct rpc_answer out_of_memory = { .status = 500 };
-    json_error_t error = { .line = 0 };
-    json_t *root;
 
     if (!call) {
         answered(arg, &out_of_memory);
@@ -362,7 +293,7 @@ rpc_handle(struct rpc *rpc, const char *text, size_t length,
         .next = rpc->calls,
         .at = &rpc->calls,
         .rpc = rpc,
-        .form = &version_2,
+        .form = &rpc_json_2,
         .answered = answered,
         .arg = arg,
         .inside = true,
@@ -370,12 +301,10 @@ rpc_handle(struct rpc *rpc, const char *text, size_t length,
     if (call->next)
         call->next->at = &call->next;
     rpc->calls = call;
-    root = read_json(text, length, &error);
-    if (root)
-        run(call, root);
+    if (form_of(text, length) == &rpc_xml)
+        read_xml(call, text, length);
     else
-        fail_parse(call, &error);
-    json_decref(root);
+        read_json(call, text, length);
     call->inside = false;
     if (!call->ended)
         return call;
@@ -393,7 +322,9 @@ take_back(struct rpc_call *call)
         broker_cancel(o->broker, call->request, o->now_us());
     else if (call->balances)
         broker_forget(o->broker, call);
-    return call->request || call->balances;
+    else if (call->awaits_boot)
+        boot_memory_forget(o->boot, call);
+    return call->request || call->balances || call->awaits_boot;
 }
 
 bool

@@ -24,12 +24,22 @@
 
 #include "squeezed/broker.h"
 
+struct boot_memory;
 struct rpc;
 struct rpc_call;
+
+/* Domain 0's range by the configuration; used until it is seen there. */
+struct rpc_zero {
+    bool managed;
+    uint64_t min_kib;
+    uint64_t max_kib; /* UINT64_MAX: what it has */
+};
 
 struct rpc_options {
     struct broker *broker;
     struct platform *platform;
+    struct boot_memory *boot; /* NULL: nobody knows */
+    struct rpc_zero zero;
     int64_t (*now_us)(void); /* the loop's clock */
 };
 
@@ -77,9 +87,11 @@ void
 rpc_undelivered(struct rpc *rpc, const char *reservation);
 
 /* An error that never was a call (HTTP 400, 413, ...), as text; the caller
- * frees it.  NULL without memory.  limit: for `busy`, else NULL. */
+ * frees it.  NULL without memory.  It is in the notation of call_text, as far
+ * as that came (an empty one: JSON).  limit: for `busy`, else NULL. */
 char *
-rpc_error_text(int code, const char *message, const char *limit);
+rpc_error_text(const char *call_text, size_t length, int code,
+               const char *message, const char *limit, const char **ret_type);
 
 /* Codes of JSON-RPC itself. */
 enum {
@@ -89,7 +101,8 @@ enum {
     RPC_INVALID_PARAMS = -32602
 };
 
-/* The name of method i; NULL past the end (for the man page's check). */
+/* The name of method i, toolstacks' after our own; NULL past the end (for the
+ * man page's check). */
 const char *
 rpc_method_name(size_t i);
 

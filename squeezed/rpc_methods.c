@@ -521,5 +521,7 @@ rpc_method_find(const char *name)
 const char *
 rpc_method_name(size_t i)
 {
-    return i < sizeof methods / sizeof *methods ? methods[i].name : NULL;
+    size_t count = sizeof methods / sizeof *methods;
+
+    return i < count ? methods[i].name : rpc_memory_method_name(i - count);
 }

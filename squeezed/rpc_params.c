@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/rpc_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,13 @@ take_uuid(const json_t *json, struct rpc_value *ret)
     return take_text(json, ret) && parse_uuid(ret->text, ret->uuid);
 }
 
+static bool
+take_int64(const json_t *json, struct rpc_value *ret)
+{
+    ret->integer = json_integer_value(json);
+    return json_is_integer(json);
+}
+
 static const struct kind {
     bool (*take)(const json_t *json, struct rpc_value *ret);
     const char *expected;
@@ -92,7 +100,35 @@ static const struct kind {
     [PARAM_ID] = { take_text, "the id of a reservation, a string" },
     [PARAM_UUID] = { take_uuid, "a UUID, such as "
                                 "\"6ba7b810-9dad-11d1-80b4-00c04fd430c8\"" },
+    [PARAM_TEXT] = { take_text, "a text" },
+    [PARAM_INT64] = { take_int64, "a whole number of 64 bits" },
 };
+
+static bool
+is_numeric(enum param_type type)
+{
+    return type == PARAM_SIZE || type == PARAM_MS || type == PARAM_DOMID ||
+           type == PARAM_INT64;
+}
+
+/* A number that came as a text, where that may be: as a number.  A new
+ * reference. */
+static json_t *
+tighten(const json_t *json, enum param_type type)
+{
+    const char *text = rpc_plain_text(json);
+    char *end;
+    long long number;
+
+    if (!text || !is_numeric(type))
+        return json_incref((json_t *)json);
+    errno = 0;
+    number = strtoll(text, &end, 10);
+    end += strspn(end, " \t\r\n");
+    if (errno || end == text || *end != '\0')
+        return json_incref((json_t *)json);
+    return json_integer(number);
+}
 
 /* ------------------------------------------------------------------ errors */
 
@@ -208,17 +244,33 @@ check_names(struct rpc_call *call, const json_t *params)
     return true;
 }
 
+/* Toolstacks may send a unit, in any of its forms, where nothing is due. */
+static size_t
+count_given(const struct rpc_call *call, const json_t *params)
+{
+    size_t given = json_array_size(params);
+    const json_t *last = json_array_get(params, given - 1);
+    bool unit = json_is_null(last) ||
+                (call->form->loose_numbers && json_is_string(last) &&
+                 json_string_length(last) == 0);
+
+    if (call->toolstack && unit && given == count_params(call->method) + 1)
+        given--;
+    return given;
+}
+
 static bool
 check_count(struct rpc_call *call, const json_t *params)
 {
     size_t most = count_params(call->method);
+    size_t given = count_given(call, params);
     char names[160], message[400];
 
-    if (json_array_size(params) <= most)
+    if (given <= most)
         return true;
     snprintf(message, sizeof message,
              "%s takes %zu parameters at most, not %zu; its parameters: %s",
-             call->method->name, most, json_array_size(params),
+             call->method->name, most, given,
              list_names(call->method, names, sizeof names));
     rpc_fail(call, RPC_INVALID_PARAMS, message, NULL);
     return false;
@@ -241,23 +293,49 @@ take_default(struct rpc_call *call, const struct rpc_param *param,
     return true;
 }
 
+/* value is taken over. */
 static bool
-take_one(struct rpc_call *call, size_t i, json_t *value)
+take_value(struct rpc_call *call, size_t i, json_t *value)
 {
     const struct rpc_param *param = &call->method->params[i];
     struct rpc_value *ret = &call->values[i];
 
-    if (json_is_null(value) && param->need == PARAM_NULLABLE)
-        value = NULL;
-    if (!value)
-        return take_default(call, param, ret);
+    ret->json = value;
     if (!kinds[param->type].take(value, ret)) {
         fail_value(call, param, value);
         return false;
     }
     ret->given = true;
-    ret->json = json_incref(value);
     return true;
+}
+
+static bool
+take_one(struct rpc_call *call, size_t i, json_t *value)
+{
+    const struct rpc_param *param = &call->method->params[i];
+
+    if (json_is_null(value) && param->need == PARAM_NULLABLE)
+        value = NULL;
+    if (!value)
+        return take_default(call, param, &call->values[i]);
+    if (call->form->loose_numbers)
+        return take_value(call, i, tighten(value, param->type));
+    return take_value(call, i, json_incref(value));
+}
+
+static bool
+check_positional(struct rpc_call *call, const json_t *params)
+{
+    char names[160], message[400];
+
+    if (!call->toolstack || !params || json_is_null(params) ||
+        json_is_array(params))
+        return true;
+    snprintf(message, sizeof message,
+             "the parameters of %s are an array without names: %s",
+             call->method->name, list_names(call->method, names, sizeof names));
+    rpc_fail(call, RPC_INVALID_PARAMS, message, NULL);
+    return false;
 }
 
 bool
@@ -266,7 +344,8 @@ rpc_take_params(struct rpc_call *call, const json_t *params)
     size_t count = count_params(call->method);
     bool named = !json_is_array(params);
 
-    if (named ? !check_names(call, params) : !check_count(call, params))
+    if (!check_positional(call, params) ||
+        (named ? !check_names(call, params) : !check_count(call, params)))
         return false;
     for (size_t i = 0; i < count; i++) {
         const char *name = call->method->params[i].name;

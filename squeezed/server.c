@@ -24,19 +24,31 @@ struct server {
 
 /* ----------------------------------------------------------------- answers */
 
-/* An error that is none of a call: its text is that of a JSON-RPC error all
- * the same. */
+/* An error that is none of a call, in the notation of what was sent all the
+ * same. */
+static void
+send_error_like(struct peer *p, struct peer_answer *a, struct evbuffer *body,
+                int code, const char *message, const char *limit)
+{
+    char start[64]; /* tells the notation */
+    ev_ssize_t n = body ? evbuffer_copyout(body, start, sizeof start) : 0;
+    char *text = rpc_error_text(start, n > 0 ? (size_t)n : 0, code, message,
+                                limit, &a->type);
+
+    a->text = text;
+    a->length = text ? strlen(text) : 0;
+    if (!text)
+        a->type = NULL;
+    peer_answer(p, a);
+    free(text);
+}
+
+/* The same where nothing was. */
 static void
 send_error(struct peer *p, struct peer_answer *a, int code, const char *message,
            const char *limit)
 {
-    char *text = rpc_error_text(code, message, limit);
-
-    a->type = text ? "application/json" : NULL;
-    a->text = text;
-    a->length = text ? strlen(text) : 0;
-    peer_answer(p, a);
-    free(text);
+    send_error_like(p, a, NULL, code, message, limit);
 }
 
 static bool
@@ -133,8 +145,8 @@ serve_call(struct server *s, struct peer *p, struct evhttp_request *request)
     struct rpc_call *call;
 
     if (length > LIMIT_BODY_BYTES) {
-        send_error(p, &too_long, RPC_INVALID_REQUEST,
-                   "the body is over the limit of 1 MiB", NULL);
+        send_error_like(p, &too_long, body, RPC_INVALID_REQUEST,
+                        "the body is over the limit of 1 MiB", NULL);
         return;
     }
     call = rpc_handle(s->rpc, text ? text : "", length, on_answered, p);
@@ -166,17 +178,20 @@ serve(void *context, struct peer *p, struct evhttp_request *request)
 {
     struct peer_answer forbidden = { .status = 403, .close = true };
     struct peer_answer busy = { .status = 503, .close = true };
+    struct evbuffer *body = evhttp_request_get_input_buffer(request);
 
     switch (peer_standing(p)) {
     case PEER_STRANGER:
-        send_error(p, &forbidden, RPC_INVALID_REQUEST,
-                   "only root and members of socket-group may connect", NULL);
+        send_error_like(p, &forbidden, body, RPC_INVALID_REQUEST,
+                        "only root and members of socket-group may connect",
+                        NULL);
         break;
     case PEER_TOO_MANY:
-        send_error(p, &busy, err_rpc_code(ERR_BUSY),
-                   "all connections are in use by calls that wait: try again "
-                   "when one has been answered",
-                   "connections");
+        send_error_like(
+            p, &busy, body, err_rpc_code(ERR_BUSY),
+            "all connections are in use by calls that wait: try again "
+            "when one has been answered",
+            "connections");
         break;
     default:
         serve_method(context, p, request);
@@ -211,6 +226,8 @@ make_parts(struct server *s, struct event_base *base)
     const struct server_options *o = &s->options;
     const struct rpc_options rpc = { .broker = s->broker,
                                      .platform = o->platform,
+                                     .boot = o->boot,
+                                     .zero = o->zero,
                                      .now_us = o->now_us };
     struct peers_options peers = {
         .base = base,

@@ -8,18 +8,19 @@
 #ifndef SERVER_H
 #define SERVER_H
 
-#include "squeezed/broker.h"
+#include "squeezed/rpc.h"
 
 #include <event2/event.h>
 
 struct server;
-struct rpc;
 
 struct server_options {
     const char *const *paths; /* of the sockets; at least one */
     size_t path_count;
     const char *group; /* may connect beside root; NULL: nobody */
     struct platform *platform;
+    struct boot_memory *boot; /* for rpc.h: these two */
+    struct rpc_zero zero;
     int64_t (*now_us)(void); /* the loop's clock, the same as the broker's */
     /* 0: LIMIT_CONNECTIONS, LIMIT_IDLE_S. */
     size_t connection_limit;
