@@ -44,6 +44,7 @@ host_changed(void *context)
 {
     struct broker *b = context;
 
+    b->fresh = false;
     broker_wake_at(b, max_i64(broker_clock(b), b->not_before_us));
 }
 
@@ -578,6 +579,8 @@ decide_and_act(struct broker *b, const struct snapshot *snapshot)
 {
     b->passes++;
     broker_meet_domains(b, snapshot);
+    b->fresh = true;
+    b->last_pass_us = b->now_us;
     planner_pass(&b->planner, snapshot, b->now_us, &b->plan);
     for (size_t i = 0; i < b->planner.queue.count; i++)
         b->calls[i].planned = true;
@@ -590,6 +593,35 @@ decide_and_act(struct broker *b, const struct snapshot *snapshot)
     b->next_us = min_i64(b->next_us, broker_tend_ledger(b));
 }
 
+/* A request that the last pass has room for need not wait for another one,
+ * which takes its time where there are thousands of domains.  True if nobody
+ * waits any more. */
+static bool
+grant_spare(struct broker *b)
+{
+    uint64_t free_kib;
+
+    if (!b->fresh || b->planner.queue.count == 0 ||
+        b->now_us - b->last_pass_us > FRESH_US || !b->platform->ops->see_free ||
+        b->platform->ops->see_free(b->platform, b->now_us, &free_kib))
+        return false;
+    /* Replies may call us again: for a pass, then. */
+    b->urgent = false;
+    b->next_us = max_i64(b->now_us, b->not_before_us);
+    while (b->fresh && b->planner.queue.count > 0) {
+        const struct request r = b->requests[0];
+        const struct call call = b->calls[0];
+
+        /* A domain of that UUID may just be coming. */
+        if (call.planned || call.has_uuid ||
+            !planner_grant_spare(&b->planner, &r, free_kib))
+            break;
+        take_off_queue(b, 0);
+        broker_grant(b, &r, &call, r.min_kib);
+    }
+    return b->planner.queue.count == 0 && !b->urgent;
+}
+
 void
 broker_run(struct broker *b, int64_t now_us)
 {
@@ -598,6 +630,11 @@ broker_run(struct broker *b, int64_t now_us)
 
     b->now_us = max_i64(b->now_us, now_us);
     send_late_replies(b);
+    if (b->urgent) {
+        if (grant_spare(b))
+            return;
+        b->urgent = true;
+    }
     if (!b->urgent && b->now_us < b->not_before_us && b->next_us <= b->now_us) {
         b->next_us = b->not_before_us;
         return;
@@ -653,6 +690,7 @@ broker_reconfigure(struct broker *b, const struct broker_options *options,
     assert(options->planner.policy && options->planner.interval_us > 0);
     b->options = *options;
     b->planner.settings = options->planner;
+    b->fresh = false;
     wake_for_call(b, now_us);
 }
 

@@ -111,6 +111,9 @@ struct broker {
     bool urgent;                  /* a call came in: look at once */
     bool loading, loaded, looked;
     bool host_visible;   /* the last look was a good one */
+    bool fresh; /* nothing is known to have changed since the last pass but
+                 * what its planner knows of */
+    int64_t last_pass_us;
     unsigned reconnects; /* of the platform, when the ledger was written */
     int64_t last_look_us;
     int64_t last_plan_us;

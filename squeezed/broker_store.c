@@ -387,6 +387,7 @@ start_transfer(struct broker *b, struct ledger_entry *e, uint32_t domid,
     }
     /* It counts as the domain's from here on: not twice while the builder
      * takes the memory.  If this is never stored, a restart counts both. */
+    b->fresh = false;
     ledger_transfer(&b->planner.ledger, e, domid);
     persist(b, LEDGER_TRANSFER, e, set_limit, w);
 }
@@ -399,6 +400,7 @@ transfer_stored(struct pending *w, enum err error)
 
     /* Its domain may have gone meanwhile, and the entry with it. */
     if (error && e && e->state == ENTRY_OWNED) {
+        b->fresh = false;
         ledger_untransfer(&b->planner.ledger, e);
         e->retry_us = b->now_us + RETRY_US;
     }

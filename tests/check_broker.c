@@ -324,6 +324,88 @@ START_TEST(cancelled_while_queued)
 }
 END_TEST
 
+static uint64_t
+passes(void)
+{
+    struct broker_view view;
+
+    broker_view(world.broker, &view);
+    return view.passes;
+}
+
+static const char spare_host[] = "[host]\nmemory = 24648M\n"
+                                 "[domain 1]\ncount = 4\n"
+                                 "dynamic-min = 1G\ndynamic-max = 4G\n";
+
+/* To a moment at which a pass was made. */
+static void
+make_a_pass(void)
+{
+    uint64_t before = passes();
+
+    while (passes() == before)
+        step(world.now_us + MINUTE);
+}
+
+START_TEST(what_is_left_over_is_granted_without_a_pass)
+{
+    struct reply r[2] = { 0 };
+    uint64_t before;
+
+    start(spare_host);
+    run_for(SECOND);
+    make_a_pass();
+    before = passes();
+    world.now_us += 20 * US_PER_MS;
+    reserve(4 * GIB, 4 * GIB, &r[0]);
+    reserve(4 * GIB, 4 * GIB, &r[1]);
+    broker_run(world.broker, world.now_us);
+    ck_assert_uint_eq(passes(), before);
+    ck_assert_uint_eq(reserved(), 8 * GIB);
+    sim_deliver(world.platform);
+    ck_assert_uint_eq(r[0].count + r[1].count, 2);
+    ck_assert_int_eq(r[0].error, ERR_NONE);
+    ck_assert_int_eq(r[1].error, ERR_NONE);
+    ck_assert_int_eq(headroom(), 0);
+    /* The next pass knows of it. */
+    make_a_pass();
+    reserve(KIB_PER_PAGE, KIB_PER_PAGE, &r[0]);
+    broker_run(world.broker, world.now_us);
+    ck_assert_uint_eq(reserved(), 8 * GIB);
+    stop();
+}
+END_TEST
+
+/* 0: a neighbour takes free memory; 1: it was long ago; 2: something is said
+ * to have changed; 3: somebody waits already; 4: it is too much. */
+START_TEST(what_may_be_gone_takes_a_pass)
+{
+    struct reply r[2] = { 0 };
+    uint64_t before;
+
+    start(spare_host);
+    run_for(SECOND);
+    make_a_pass();
+    before = passes();
+    world.now_us += (_i == 1 ? 200 : 20) * US_PER_MS;
+    if (_i == 0)
+        sim_consume(world.platform, 5 * (int64_t)GIB);
+    if (_i == 2)
+        world.platform->hooks.changed(world.platform->hooks.context);
+    if (_i == 3)
+        reserve(GIB, 12 * GIB, &r[1]);
+    reserve(_i == 4 ? 9 * GIB : 4 * GIB, _i == 4 ? 9 * GIB : 4 * GIB, &r[0]);
+    broker_run(world.broker, world.now_us);
+    ck_assert_uint_eq(passes(), before + 1);
+    ck_assert_int_ge(headroom(), 0);
+    run_for(20 * SECOND);
+    ck_assert_uint_eq(r[0].count, 1);
+    ck_assert_int_eq(r[0].error, ERR_NONE);
+    ck_assert_int_ge(headroom(), 0);
+    stop();
+}
+END_TEST
+
 /* A pass that took long since others were run instead is no reason to look
  * seldom. */
 START_TEST(a_nap_is_no_cost)
@@ -972,6 +1054,8 @@ main(void)
     tcase_add_test(tcase, released_once_it_is_stored);
     tcase_add_test(tcase, a_release_that_fails_changes_nothing);
     tcase_add_test(tcase, cancelled_while_queued);
+    tcase_add_test(tcase, what_is_left_over_is_granted_without_a_pass);
+    tcase_add_loop_test(tcase, what_may_be_gone_takes_a_pass, 0, 5);
     tcase_add_test(tcase, cancelled_while_it_is_being_stored);
     tcase_add_test(tcase, undelivered_grants_are_released);
     tcase_add_test(tcase, refusals_have_numbers);

@@ -345,6 +345,20 @@ planner_pass(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
         motion_take(&motion, p, now_us);
     plan_next_look(p, &motion, plan, need, now_us);
     plan->why = why(&tally, plan);
+    p->spare_kib = tally.headroom_kib + (int64_t)p->settings.cushion_kib;
+    p->spare_free_kib = p->host.free_kib + p->host.scrub_kib;
+}
+
+bool
+planner_grant_spare(struct planner *p, const struct request *r,
+                    uint64_t free_kib)
+{
+    int64_t taken = (int64_t)sub_or_0(p->spare_free_kib, free_kib);
+
+    if (r->min_kib != r->max_kib || (int64_t)r->min_kib > p->spare_kib - taken)
+        return false;
+    p->spare_kib -= (int64_t)r->min_kib;
+    return true;
 }
 
 /* --------------------------------------------------------------- questions */

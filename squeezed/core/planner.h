@@ -86,6 +86,10 @@ struct planner {
     uint32_t *member_of; /* the index of its domain */
     size_t member_count; /* as of the last look */
     size_t grow_cursor;  /* whose turn it is to grow */
+    /* What a request may have at once: after the last pass, less what was
+     * given since; and the free memory that this pass saw. */
+    int64_t spare_kib;
+    uint64_t spare_free_kib;
 };
 
 /* Takes the look over, judges, decides.  The caller has to take granted and
@@ -94,6 +98,15 @@ struct planner {
 void
 planner_pass(struct planner *planner, const struct snapshot *snapshot,
              int64_t now_us, struct plan *plan);
+
+/* Grants a request of a fixed amount out of what the last pass left over,
+ * without another pass, if free_kib (what is free now) shows that nobody has
+ * taken it meanwhile: what guests may take without us is no part of it anyhow,
+ * but pages that went to anybody since count as taken.  For when no other
+ * request waits, and nothing is known to have changed. */
+bool
+planner_grant_spare(struct planner *planner, const struct request *request,
+                    uint64_t free_kib);
 
 enum verdict { VERDICT_NOW, VERDICT_AFTER_SQUEEZE, VERDICT_IMPOSSIBLE };
 

@@ -239,7 +239,7 @@ worth_writing(const struct planner *p, const struct tally *t,
 }
 
 void
-targets_set(struct planner *p, const struct tally *t, struct plan *plan,
+targets_set(struct planner *p, struct tally *t, struct plan *plan,
             int64_t now_us)
 {
     struct demand demand;
@@ -253,8 +253,10 @@ targets_set(struct planner *p, const struct tally *t, struct plan *plan,
     for (size_t i = 0; i < p->host.count; i++) {
         struct domain *d = &p->host.domains[i];
 
-        if (d->movable && deviation_kib(d) > 0)
-            emit(d, plan, now_us);
+        if (!d->movable || deviation_kib(d) == 0)
+            continue;
+        t->headroom_kib -= (int64_t)sub_or_0(d->next_kib, d->held_kib);
+        emit(d, plan, now_us);
     }
 }
 

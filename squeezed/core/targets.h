@@ -14,10 +14,10 @@ targets_probe(struct planner *planner, struct tally *tally, struct plan *plan,
               int64_t now_us);
 
 /* Adds the settings to plan; after the shares were set.  plan->unmet_kib is
- * what requests still want. */
+ * what requests still want.  What it gives to guests leaves the tally. */
 void
-targets_set(struct planner *planner, const struct tally *tally,
-            struct plan *plan, int64_t now_us);
+targets_set(struct planner *planner, struct tally *tally, struct plan *plan,
+            int64_t now_us);
 
 /* Wakes sleeping drivers, marks the uncooperative; after targets_set(). */
 void

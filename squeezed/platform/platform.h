@@ -79,6 +79,12 @@ struct platform_ops {
      * seen (no hypervisor, no store, or not read yet). */
     enum err (*look)(struct platform *platform, int64_t now_us,
                      struct snapshot *ret);
+    /* Free memory alone, what is being cleaned included: one cheap question,
+     * where a look asks for every domain.  A ninth function, as a look that
+     * may leave out all but this would be two in one.  NULL: there is no cheap
+     * way. */
+    enum err (*see_free)(struct platform *platform, int64_t now_us,
+                         uint64_t *ret_kib);
     /* Carries settings out, each in the right order (growing: the limit first;
      * shrinking: the target first).  A domain that is gone is no error.  The
      * next look shows these targets. */

@@ -346,6 +346,17 @@ sim_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
     return ERR_NONE;
 }
 
+static enum err
+sim_see_free(struct platform *platform, int64_t now_us, uint64_t *ret_kib)
+{
+    struct sim *s = sim_of(platform);
+
+    if (s->now_us < now_us)
+        advance(s, now_us);
+    *ret_kib = s->free_kib;
+    return ERR_NONE;
+}
+
 /* The driver has to ask anew when we are due. */
 static void
 wake(struct sim *s)
@@ -473,6 +484,7 @@ sim_free(struct platform *platform)
 static const struct platform_ops sim_ops = {
     .name = "sim",
     .look = sim_look,
+    .see_free = sim_see_free,
     .apply = sim_apply,
     .persist = sim_persist,
     .load = sim_load,

@@ -296,6 +296,16 @@ xen_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
     return ERR_NONE;
 }
 
+static enum err
+xen_see_free(struct platform *platform, int64_t now_us, uint64_t *ret_kib)
+{
+    struct xen_platform *xen = to_xen(platform);
+
+    (void)now_us;
+    return usable(xen) ? xen_hypervisor_see_free(xen->hypervisor, ret_kib)
+                       : ERR_NOT_READY;
+}
+
 /* Acting */
 
 static void
@@ -496,6 +506,7 @@ xen_free(struct platform *platform)
 static const struct platform_ops xen_ops = {
     .name = "xen",
     .look = xen_look,
+    .see_free = xen_see_free,
     .apply = xen_apply,
     .persist = xen_persist,
     .load = xen_load,

@@ -210,6 +210,19 @@ ask_memory(struct xen_hypervisor *hypervisor, struct xen_hypervisor_memory *ret)
     return ERR_NONE;
 }
 
+enum err
+xen_hypervisor_see_free(struct xen_hypervisor *hypervisor, uint64_t *ret_kib)
+{
+    struct xen_hypervisor_memory memory;
+    enum err error = xen_hypervisor_open(hypervisor);
+
+    if (!error)
+        error = ask_memory(hypervisor, &memory);
+    if (!error)
+        *ret_kib = memory.free_kib + memory.scrub_kib;
+    return error;
+}
+
 /* The free memory of the instant at which the domains were listed, out of what
  * it was before and after.  Guests move meanwhile, by a MiB where calls are
  * slow; a sum that is wrong by that would change every share at every look.

@@ -57,6 +57,10 @@ xen_hypervisor_look(struct xen_hypervisor *hypervisor,
                     const struct xen_hypervisor_domain **ret, size_t *ret_count,
                     struct xen_hypervisor_memory *ret_memory);
 
+/* What is free at this instant, what is being cleaned included. */
+enum err
+xen_hypervisor_see_free(struct xen_hypervisor *hypervisor, uint64_t *ret_kib);
+
 /* One domain, asked for now; ERR_UNKNOWN_DOMAIN if there is none. */
 enum err
 xen_hypervisor_domain(struct xen_hypervisor *hypervisor, uint32_t domid,
