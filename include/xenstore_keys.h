@@ -33,6 +33,7 @@
 #define KEY_LEDGER_CLIENT KEY_LEDGER "/%s"
 #define KEY_RESERVATION   KEY_LEDGER "/%s/%s"
 #define LEAF_IN_TRANSFER  "in-transfer"
+#define LEAF_OWNER_UUID   "owner-uuid" /* beside in-transfer */
 #define LEAF_HOLD_UNTIL   "hold-until"
 #define LEAF_UUID         "uuid"
 

@@ -99,21 +99,35 @@ reply_late(struct broker *b, uint64_t seq, broker_reply *reply, void *arg,
     b->late = late;
 }
 
+/* The first of those up to seq; NULL if there is none. */
+static struct late_reply *
+take_late_reply(struct broker *b, uint64_t seq)
+{
+    struct late_reply **at = &b->late;
+    struct late_reply *late;
+
+    while (*at && (*at)->seq > seq)
+        at = &(*at)->next;
+    late = *at;
+    if (late)
+        *at = late->next;
+    return late;
+}
+
+/* Replies may call us again: they may cancel others, and add more, which wait
+ * for the next run. */
 static void
 send_late_replies(struct broker *b)
 {
-    struct late_reply *late = b->late;
+    const uint64_t last = b->last_seq;
+    struct late_reply *late;
 
-    b->late = NULL;
-    while (late) {
-        struct late_reply *next = late->next;
-
+    while ((late = take_late_reply(b, last))) {
         broker_tell(b, &(struct news){ .kind = NEWS_REFUSAL,
                                        .request = late->seq,
                                        .result = &late->result });
         late->reply(late->arg, &late->result);
         free(late);
-        late = next;
     }
 }
 
@@ -417,7 +431,7 @@ broker_balance(struct broker *b, int64_t now_us, broker_reply *reply, void *arg)
         broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
         return;
     }
-    *w = (struct waiter){ b->waiters, now_us, reply, arg };
+    *w = (struct waiter){ b->waiters, ++b->last_seq, now_us, reply, arg };
     b->waiters = w;
     wake_for_call(b, now_us);
 }
@@ -439,30 +453,35 @@ broker_forget(struct broker *b, void *arg)
     }
 }
 
+/* The first of those up to seq that is to be answered; NULL if none is. */
+static struct waiter *
+take_waiter(struct broker *b, uint64_t seq)
+{
+    const bool settled = b->host_visible && b->plan.settled;
+
+    for (struct waiter **at = &b->waiters; *at; at = &(*at)->next) {
+        struct waiter *w = *at;
+
+        if (w->seq <= seq &&
+            (settled || b->now_us - w->since_us >= BALANCE_LIMIT_US)) {
+            *at = w->next;
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* Replies may call us again, as above. */
 static void
 answer_waiters(struct broker *b)
 {
-    struct waiter **at = &b->waiters;
-    struct waiter *due = NULL, *next;
+    const struct result result = { .error = ERR_NONE };
+    const uint64_t last = b->last_seq;
+    struct waiter *w;
 
-    while (*at) {
-        struct waiter *w = *at;
-
-        if (!(b->host_visible && b->plan.settled) &&
-            b->now_us - w->since_us < BALANCE_LIMIT_US) {
-            at = &w->next;
-            continue;
-        }
-        *at = w->next;
-        w->next = due;
-        due = w;
-    }
-    for (; due; due = next) {
-        struct result result = { .error = ERR_NONE };
-
-        next = due->next;
-        due->reply(due->arg, &result);
-        free(due);
+    while ((w = take_waiter(b, last))) {
+        w->reply(w->arg, &result);
+        free(w);
     }
 }
 
@@ -486,8 +505,9 @@ describe_plan(struct broker *b)
                              size));
     else
         snprintf(b->last_plan, n, "%s",
-                 plan->why == PLAN_OVERLOAD ? "overload: memory was taken"
-                                            : "balance");
+                 plan->why == PLAN_OVERLOAD
+                     ? "overload: domains may hold more than there is"
+                     : "balance");
 }
 
 /* A plan that fails, or takes many steps, is made again and again: it is told

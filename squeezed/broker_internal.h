@@ -49,6 +49,7 @@ struct pending {
     char client[LIMIT_CLIENT_CHARS + 1]; /* grant, login */
     const char *why; /* release: it isn't because somebody said so */
     uint64_t seq;    /* of the request */
+    bool again;      /* it failed before, and that was said */
     int64_t submitted_us;
     int64_t enough_us;   /* the look that showed enough memory */
     broker_reply *reply; /* NULL: nobody waits (any more) */
@@ -57,6 +58,7 @@ struct pending {
 
 struct waiter { /* for the balance */
     struct waiter *next;
+    uint64_t seq;
     int64_t since_us;
     broker_reply *reply;
     void *arg;
@@ -110,7 +112,7 @@ struct broker {
     int64_t costs_us[COSTS_KEPT]; /* of the last passes, in turn */
     bool urgent;                  /* a call came in: look at once */
     bool loading, loaded, looked;
-    bool host_visible;   /* the last look was a good one */
+    bool host_visible; /* the last look was a good one */
     bool fresh; /* nothing is known to have changed since the last pass but
                  * what its planner knows of */
     int64_t last_pass_us;

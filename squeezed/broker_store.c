@@ -376,6 +376,16 @@ broker_undelivered(struct broker *b, const char *id, int64_t now_us)
 /* ---------------------------------------------------------------- transfer */
 
 static void
+note_owner(const struct broker *b, struct ledger_entry *e)
+{
+    const struct domain *d = host_find(&b->planner.host, e->domid);
+
+    e->has_owner_uuid = d != NULL;
+    if (d)
+        memcpy(e->owner_uuid, d->facts.uuid, UUID_BYTES);
+}
+
+static void
 start_transfer(struct broker *b, struct ledger_entry *e, uint32_t domid,
                bool set_limit, broker_reply *reply, void *arg)
 {
@@ -389,6 +399,7 @@ start_transfer(struct broker *b, struct ledger_entry *e, uint32_t domid,
      * takes the memory.  If this is never stored, a restart counts both. */
     b->fresh = false;
     ledger_transfer(&b->planner.ledger, e, domid);
+    note_owner(b, e);
     persist(b, LEDGER_TRANSFER, e, set_limit, w);
 }
 
@@ -654,6 +665,9 @@ take_stored_entry(struct broker *b, const struct ledger_entry *stored_entry)
     e.login_seq = 0;
     e.storing = false;
     e.unwanted = false;
+    e.owner_unmet = e.transferred && e.has_owner_uuid;
+    e.owner_gone = false;
+    e.rewrite_us = 0;
     e.retry_us = 0;
     e.state = e.transferred ? ENTRY_OWNED : ENTRY_GRANTED;
     if (e.hold_until_wall_ms == 0) {
@@ -705,12 +719,41 @@ broker_load(struct broker *b)
     b->platform->ops->load(b->platform, loaded, w);
 }
 
+/* The store has lost its content. */
+static void
+rewrite_entry(struct broker *b, struct ledger_entry *e)
+{
+    /* The store may know more of it than came true. */
+    const struct ledger_change changes[] = {
+        { LEDGER_DELETE, e, false },
+        { LEDGER_PUT, e, false },
+        { LEDGER_TRANSFER, e, false },
+    };
+    struct pending *w = pending_new(b, PENDING_REWRITE, e->id, NULL, NULL);
+
+    if (!w) {
+        e->rewrite_us = b->now_us + RETRY_US;
+        return;
+    }
+    w->again = e->rewrite_us > 0;
+    e->rewrite_us = 0;
+    b->platform->ops->persist(b->platform, changes, e->transferred ? 3 : 2,
+                              stored, w);
+}
+
 static void
 rewrite_stored(struct pending *w, enum err error)
 {
-    if (error)
-        log_warning("xenstore: %s could not be written back: %s", w->id,
-                    err_name(error));
+    struct broker *b = w->broker;
+    struct ledger_entry *e = find_entry(b, w->id);
+
+    if (!error || !e)
+        return;
+    e->rewrite_us = b->now_us + RETRY_US;
+    if (!w->again)
+        log_warning("xenstore: reservation %s could not be written back: %s; "
+                    "trying again",
+                    w->id, err_name(error));
 }
 
 void
@@ -720,22 +763,14 @@ broker_rewrite_ledger(struct broker *b)
 
     for (size_t i = 0; i < ledger->count; i++) {
         struct ledger_entry *e = &ledger->entries[i];
-        /* The store may know more of it than came true. */
-        const struct ledger_change changes[] = {
-            { LEDGER_DELETE, e, false },
-            { LEDGER_PUT, e, false },
-            { LEDGER_TRANSFER, e, false },
-        };
-        struct pending *w;
 
         e->retry_us = min_i64(e->retry_us, b->now_us);
-        /* What is on its way is stored by whoever sent it. */
-        if (!settled_entry(e) || e->unwanted)
+        if (e->unwanted)
             continue;
-        w = pending_new(b, PENDING_REWRITE, e->id, NULL, NULL);
-        if (w)
-            b->platform->ops->persist(b->platform, changes,
-                                      e->transferred ? 3 : 2, stored, w);
+        if (settled_entry(e))
+            rewrite_entry(b, e);
+        else /* once what is on its way has been answered */
+            e->rewrite_us = b->now_us;
     }
 }
 
@@ -767,13 +802,35 @@ awaited_domain(const struct broker *b, const struct ledger_entry *e)
 static const char *
 why_over(const struct broker *b, const struct ledger_entry *e)
 {
-    if (e->state == ENTRY_OWNED && !host_find(&b->planner.host, e->domid))
+    if (e->state == ENTRY_OWNED &&
+        (e->owner_gone || !host_find(&b->planner.host, e->domid)))
         return "its domain has gone";
     if (e->state == ENTRY_GRANTED && e->unwanted)
         return "nobody has got it";
     if (e->state == ENTRY_GRANTED && e->hold_until_us <= b->now_us)
         return "its hold has ended";
     return NULL;
+}
+
+/* A promise that was read at the start, to a domain that went while nobody
+ * looked: whoever has its domid now was promised nothing. */
+static void
+meet_owner(struct broker *b, struct ledger_entry *e)
+{
+    const struct domain *d = host_find(&b->planner.host, e->domid);
+
+    e->owner_unmet = false;
+    if (d && memcmp(d->facts.uuid, e->owner_uuid, UUID_BYTES) != 0)
+        e->over = e->owner_gone = true;
+}
+
+static void
+meet_awaited(struct broker *b, struct ledger_entry *e)
+{
+    const struct domain *d = awaited_domain(b, e);
+
+    if (d)
+        start_transfer(b, e, d->facts.domid, false, NULL, NULL);
 }
 
 void
@@ -784,18 +841,31 @@ broker_meet_domains(struct broker *b, const struct snapshot *snapshot)
 
     for (size_t i = 0; i < ledger->count; i++) {
         struct ledger_entry *e = &ledger->entries[i];
-        const struct domain *d;
+        bool awaits = e->state == ENTRY_GRANTED && e->has_uuid &&
+                      !e->unwanted && e->retry_us <= b->now_us;
 
-        if (e->state != ENTRY_GRANTED || !e->has_uuid || e->unwanted ||
-            e->retry_us > b->now_us)
+        if (!awaits && !e->owner_unmet)
             continue;
         if (!looked)
             host_look(&b->planner.host, snapshot, ledger);
         looked = true;
-        d = awaited_domain(b, e);
-        if (d)
-            start_transfer(b, e, d->facts.domid, false, NULL, NULL);
+        if (e->owner_unmet)
+            meet_owner(b, e);
+        else
+            meet_awaited(b, e);
     }
+}
+
+/* While something else of it is being stored, that comes first. */
+static void
+tend_rewrite(struct broker *b, struct ledger_entry *e, int64_t *next_us)
+{
+    if (e->rewrite_us == 0 || !settled_entry(e))
+        return;
+    if (e->rewrite_us <= b->now_us)
+        rewrite_entry(b, e);
+    if (e->rewrite_us > 0)
+        *next_us = min_i64(*next_us, e->rewrite_us);
 }
 
 /* Removes it if it is over.  *next_us: no later than when it may be. */
@@ -805,6 +875,7 @@ tend_entry(struct broker *b, struct ledger_entry *e, int64_t *next_us)
     const char *why = why_over(b, e);
 
     if (!why) {
+        tend_rewrite(b, e, next_us);
         if (e->state == ENTRY_GRANTED)
             *next_us = min_i64(*next_us, e->hold_until_us);
         if (e->state == ENTRY_GRANTED && e->has_uuid)

@@ -972,6 +972,176 @@ START_TEST(a_dry_run_sets_nothing)
 }
 END_TEST
 
+/* It would count as the promise of whoever came after. */
+START_TEST(a_domid_that_came_back_was_promised_nothing)
+{
+    static const uint8_t old[UUID_BYTES] = { 1 }, young[UUID_BYTES] = { 2 };
+    struct reply r, t = { 0 };
+    const struct ledger_entry *e;
+    size_t n;
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(GIB, &r);
+    build_domain(&r, old);
+    broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply, &t);
+    run_for(10 * US_PER_MS);
+    ck_assert_int_eq(t.error, ERR_NONE);
+    e = sim_ledger(world.platform, &n);
+    ck_assert(n == 1 && e[0].transferred && e[0].has_owner_uuid);
+    ck_assert_int_eq(memcmp(e[0].owner_uuid, old, UUID_BYTES), 0);
+
+    broker_free(world.broker);
+    sim_destroy(world.platform, 9);
+    for (unsigned i = 0; i < 100; i++) { /* until it has gone */
+        world.now_us += 100 * US_PER_MS;
+        sim_advance(world.platform, world.now_us);
+    }
+    build_domain(&r, young);
+    start_broker();
+    run_for(100 * US_PER_MS);
+    ck_assert(!is_stored(r.id));
+    ck_assert_uint_eq(
+        host_find(&broker_planner(world.broker)->host, 9)->promise_kib, 0);
+    stop();
+}
+END_TEST
+
+/* ------------------------------------------------ a store that loses all */
+
+static struct platform_ops lossy_ops;
+static unsigned lossy_reconnects;
+
+static void
+lossy_health(struct platform *platform, struct platform_health *ret)
+{
+    (void)platform;
+    *ret = (struct platform_health){ .connected = true,
+                                     .reconnects = lossy_reconnects };
+}
+
+static void
+make_lossy(void)
+{
+    lossy_ops = *world.platform->ops;
+    lossy_ops.health = lossy_health;
+    lossy_reconnects = 0;
+    world.platform->ops = &lossy_ops;
+}
+
+static void
+come_back(void)
+{
+    lossy_reconnects++;
+    world.platform->hooks.changed(world.platform->hooks.context);
+}
+
+START_TEST(written_back_once_that_is_possible)
+{
+    struct reply r;
+
+    start(full_host);
+    make_lossy();
+    run_for(SECOND);
+    reserve_and_wait(GIB, &r);
+    sim_lose_store(world.platform);
+    ck_assert(!is_stored(r.id));
+    sim_fail_persist(world.platform, 1, ERR_IO);
+    come_back();
+    run_for(900 * US_PER_MS);
+    ck_assert(!is_stored(r.id));
+    sim_fail_persist(world.platform, 1, ERR_IO);
+    run_for(900 * US_PER_MS);
+    ck_assert(!is_stored(r.id));
+    run_for(SECOND);
+    ck_assert(is_stored(r.id));
+    stop();
+}
+END_TEST
+
+/* What was being released when the store came back, and could not be, stays
+ * reserved: so it is written back, too. */
+START_TEST(written_back_after_a_release_that_failed)
+{
+    struct reply r, d = { 0 };
+
+    start(full_host);
+    make_lossy();
+    run_for(SECOND);
+    reserve_and_wait(GIB, &r);
+    sim_lose_store(world.platform);
+    sim_set_latency(world.platform, 100 * US_PER_MS);
+    sim_fail_persist(world.platform, 1, ERR_IO);
+    broker_release(world.broker, r.id, world.now_us, take_reply, &d);
+    come_back();
+    run_for(3 * SECOND);
+    ck_assert_int_eq(d.error, ERR_NOT_READY);
+    ck_assert_uint_eq(reserved(), GIB);
+    ck_assert(is_stored(r.id));
+    stop();
+}
+END_TEST
+
+/* --------------------------------------------- replies that call us again */
+
+static struct {
+    uint64_t requests[2]; /* each reply cancels both */
+    void *waiter;         /* the waiter that the reply forgets */
+    unsigned count;
+} again;
+
+static void
+cancel_both(void *arg, const struct result *result)
+{
+    (void)arg;
+    (void)result;
+    again.count++;
+    for (size_t i = 0; i < 2; i++)
+        broker_cancel(world.broker, again.requests[i], world.now_us);
+}
+
+static void
+forget_the_other(void *arg, const struct result *result)
+{
+    (void)result;
+    again.count++;
+    broker_forget(world.broker, arg == &again ? again.waiter : &again);
+    broker_balance(world.broker, world.now_us, forget_the_other, arg);
+}
+
+START_TEST(a_refusal_may_cancel_another)
+{
+    const struct reserve_call bad = { .client = "no such name" };
+
+    start(full_host);
+    memset(&again, 0, sizeof again);
+    for (size_t i = 0; i < 2; i++)
+        again.requests[i] =
+            broker_reserve(world.broker, &bad, world.now_us, cancel_both, NULL);
+    run_for(SECOND);
+    ck_assert_uint_eq(again.count, 1);
+    stop();
+}
+END_TEST
+
+START_TEST(a_waiter_may_forget_another_and_wait_again)
+{
+    int other;
+
+    start(full_host);
+    run_for(SECOND);
+    memset(&again, 0, sizeof again);
+    again.waiter = &other;
+    broker_balance(world.broker, world.now_us, forget_the_other, &again);
+    broker_balance(world.broker, world.now_us, forget_the_other, &other);
+    broker_run(world.broker, world.now_us);
+    ck_assert_uint_eq(again.count, 1);
+    broker_run(world.broker, world.now_us);
+    ck_assert_uint_eq(again.count, 2);
+    stop();
+}
+END_TEST
+
 /* ------------------------------------------------------- kills at any point */
 
 enum { CALLS = 12 };
@@ -1077,6 +1247,11 @@ main(void)
     tcase_add_test(tcase, balance_answers_when_all_is_calm);
     tcase_add_test(tcase, a_nap_is_no_cost);
     tcase_add_test(tcase, a_dry_run_sets_nothing);
+    tcase_add_test(tcase, a_domid_that_came_back_was_promised_nothing);
+    tcase_add_test(tcase, written_back_once_that_is_possible);
+    tcase_add_test(tcase, written_back_after_a_release_that_failed);
+    tcase_add_test(tcase, a_refusal_may_cancel_another);
+    tcase_add_test(tcase, a_waiter_may_forget_another_and_wait_again);
     tcase_add_loop_test(tcase, killed_anywhere, 0, 300);
     tcase_set_timeout(tcase, 0);
     suite_add_tcase(suite, tcase);

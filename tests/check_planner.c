@@ -739,6 +739,8 @@ START_TEST(a_cushion_is_kept_and_used)
 {
     full_host(4);
     toy.planner.settings.cushion_kib = GIB;
+    toy_pass(&toy);
+    ck_assert_int_eq(toy.plan.why, PLAN_BALANCE); /* nobody took anything */
     toy_settle(&toy, MINUTE);
     ck_assert_int_eq(toy_headroom(&toy), GIB);
     toy_reserve(&toy, GIB, GIB, MINUTE, false);

@@ -2,6 +2,7 @@
 /* The platform xen: the real libxenctrl over a fake hypervisor, which is
  * linked into this program, and a real xenstored.  What is in xenstore is
  * written and read by libxenstore, as the second opinion. */
+#include "common/log.h"
 #include "tests/fakexen/stage.h"
 
 #include <check.h>
@@ -622,6 +623,52 @@ START_TEST(a_transfer_sets_the_limit)
     ck_assert(loaded_entry("a-1")->transferred);
     ck_assert_int_eq(loaded_entry("a-1")->state, ENTRY_OWNED);
     ck_assert_uint_eq(loaded_entry("a-1")->domid, 5);
+    ck_assert(!loaded_entry("a-1")->has_owner_uuid);
+}
+END_TEST
+
+START_TEST(the_owner_is_known_by_its_uuid)
+{
+    struct ledger_entry entry = {
+        .id = "a-1",
+        .client = "cli",
+        .amount_kib = 8192,
+        .domid = 5,
+        .has_owner_uuid = true,
+        .owner_uuid = { 5, 6 },
+    };
+    const struct ledger_change list[] = { { LEDGER_PUT, &entry, false },
+                                          { LEDGER_TRANSFER, &entry, false } };
+
+    start(XEN_BALLOON_ALWAYS);
+    ck_assert_int_eq(persist(list, 2), ERR_NONE);
+    ck_assert_str_eq(store_read(&store, "/squeezed/state/cli/a-1/owner-uuid"),
+                     "05060000-0000-0000-0000-000000000000");
+    ck_assert_int_eq(load(), ERR_NONE);
+    ck_assert(loaded_entry("a-1")->has_owner_uuid);
+    ck_assert_mem_eq(loaded_entry("a-1")->owner_uuid, entry.owner_uuid,
+                     UUID_BYTES);
+    /* Written back after a restart of xenstored. */
+    entry.transferred = true;
+    store_write(&store, "", "/squeezed/state/cli/a-1/owner-uuid");
+    ck_assert_int_eq(persist(list, 1), ERR_NONE);
+    ck_assert_str_eq(store_read(&store, "/squeezed/state/cli/a-1/owner-uuid"),
+                     "05060000-0000-0000-0000-000000000000");
+}
+END_TEST
+
+START_TEST(a_dry_run_sets_no_limit)
+{
+    struct ledger_entry entry = {
+        .id = "a-1", .client = "xenopsd", .amount_kib = 8192, .domid = 5
+    };
+    const struct ledger_change transfer = { LEDGER_TRANSFER, &entry, true };
+    struct fakehv_domain *domain = add(5, FLAGS_BUILD);
+
+    options.read_only = true;
+    start(XEN_BALLOON_ALWAYS);
+    ck_assert_int_eq(persist(&transfer, 1), ERR_NONE);
+    ck_assert_uint_eq(domain->max_pages, PAGES_1G);
 }
 END_TEST
 
@@ -854,6 +901,67 @@ START_TEST(a_failed_hypercall_passes)
 }
 END_TEST
 
+static unsigned
+lines_with(const char *path, const char *text)
+{
+    char line[512];
+    unsigned count = 0;
+    FILE *file = fopen(path, "r");
+
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file))
+        count += strstr(line, text) != NULL;
+    fclose(file);
+    return count;
+}
+
+static void
+refuse_limits(bool on)
+{
+    fakehv_lock(hv);
+    hv->fail_errno = EPERM;
+    hv->fail_always = on ? 1u << FAKEHV_MAX_MEM : 0;
+    fakehv_unlock(hv);
+}
+
+static void
+set_limits_ten_times(void)
+{
+    for (uint64_t i = 0; i < 10; i++) {
+        is_ready();
+        apply(1, KIB_1G + 4096 * (i + 1), KIB_1G + 4096 * (i + 1), true);
+        run_ms(2);
+    }
+}
+
+/* Once while it lasts; and again when it comes back later, whatever else was
+ * said of that domain. */
+START_TEST(a_trouble_that_comes_back_is_said_again)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/log", store.dir);
+    add_managed(1, FLAGS_PV);
+    start(XEN_BALLOON_ALWAYS);
+    ck_assert(log_open(path));
+    refuse_limits(true);
+    set_limits_ten_times();
+    ck_assert_uint_eq(lines_with(path, "its limit can't be set"), 1);
+    refuse_limits(false);
+    set_limits_ten_times();
+    refuse_limits(true);
+    set_limits_ten_times(); /* too soon */
+    refuse_limits(false);
+    set_limits_ten_times();
+    skipped_us += 11 * US_PER_S;
+    refuse_limits(true);
+    set_limits_ten_times();
+    ck_assert_uint_eq(lines_with(path, "its limit can't be set"), 2);
+    log_open("stderr");
+    unlink(path);
+}
+END_TEST
+
 /* Freed with everything on its way. */
 START_TEST(it_can_be_freed_at_any_time)
 {
@@ -912,6 +1020,8 @@ suite(void)
     tcase_add_test(settings, many_targets_go_in_batches);
     tcase_add_test(ledger, the_ledger_survives);
     tcase_add_test(ledger, a_transfer_sets_the_limit);
+    tcase_add_test(ledger, the_owner_is_known_by_its_uuid);
+    tcase_add_test(ledger, a_dry_run_sets_no_limit);
     tcase_add_test(ledger, broken_entries_are_left_alone);
     tcase_add_test(lives, domains_come_and_go);
     tcase_add_test(lives, xenstored_tells_of_domains);
@@ -922,6 +1032,7 @@ suite(void)
     tcase_add_test(lives, xenstored_comes_late);
     tcase_add_test(lives, xen_comes_late);
     tcase_add_test(lives, a_failed_hypercall_passes);
+    tcase_add_test(lives, a_trouble_that_comes_back_is_said_again);
     tcase_add_loop_test(lives, it_can_be_freed_at_any_time, 0, 8);
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         tcase_add_checked_fixture(all[i], set_up, tear_down);

@@ -31,7 +31,10 @@ enum domain_flag {
     /* It bears the mark of the uncooperative (as last set by apply). */
     DOMAIN_MARKED = 1 << 8,
     /* What is written as its range is no good; why is in its texts. */
-    DOMAIN_BAD_RANGE = 1 << 9
+    DOMAIN_BAD_RANGE = 1 << 9,
+    /* A domain with any of these is left alone. */
+    DOMAIN_UNTOUCHABLE = DOMAIN_PAUSED | DOMAIN_FROZEN | DOMAIN_SHUTDOWN |
+                         DOMAIN_DYING | DOMAIN_BUILDING
 };
 
 #define CEILING_NONE UINT64_MAX

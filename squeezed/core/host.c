@@ -82,9 +82,6 @@ derive(struct domain *d)
     /* Without a static maximum (no toolstack leaves it out) there is none. */
     uint64_t static_max_kib =
         f->static_max_kib ? f->static_max_kib : f->dynamic_max_kib;
-    const uint32_t untouchable = DOMAIN_PAUSED | DOMAIN_FROZEN |
-                                 DOMAIN_SHUTDOWN | DOMAIN_DYING |
-                                 DOMAIN_BUILDING;
 
     d->held_kib = max_u64(f->limit_kib, sub_or_0(f->actual_kib, f->extra_kib));
     d->lower_kib = page_up(max_u64(f->static_min_kib, f->dynamic_min_kib));
@@ -92,7 +89,8 @@ derive(struct domain *d)
         max_u64(page_down(min_u64(min_u64(f->dynamic_max_kib, static_max_kib),
                                   f->ceiling_kib)),
                 d->lower_kib);
-    d->touchable = (f->flags & DOMAIN_MANAGED) && !(f->flags & untouchable);
+    d->touchable =
+        (f->flags & DOMAIN_MANAGED) && !(f->flags & DOMAIN_UNTOUCHABLE);
     d->movable =
         d->touchable && ((f->flags & DOMAIN_BALLOON) || d->probe.proven);
 }

@@ -36,11 +36,19 @@ struct ledger_entry {
     bool over;     /* the domain is built: its promise has ended */
     bool has_uuid; /* waits for a domain of this UUID */
     uint8_t uuid[UUID_BYTES];
+    /* The domain that it was transferred to is one of this UUID: domids come
+     * back. */
+    bool has_owner_uuid;
+    uint8_t owner_uuid[UUID_BYTES];
+    bool owner_unmet;   /* read at the start: not compared yet, */
+    bool owner_gone;    /*   and another domain has its domid now */
     uint64_t login_seq; /* leaves because of this login; 0: not so */
     /* A domain that had this UUID before: not the one it waits for. */
     bool has_elder;
     uint32_t elder_domid;
     bool unwanted;              /* nobody has it: to leave as soon as it can */
+    int64_t rewrite_us;         /* it may be missing in the store: written
+                                 * there anew then; 0: no */
     int64_t retry_us;           /* what failed is tried again then; 0: no */
     int64_t created_us;         /* monotonic; 0 for what was read at start */
     int64_t hold_until_us;      /* monotonic; TIME_NEVER_US without a hold */

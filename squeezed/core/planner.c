@@ -279,14 +279,17 @@ plan_next_look(const struct planner *p, const struct motion *motion,
             plan->next_us, request_event_us(&p->queue.requests[i], now_us));
 }
 
+/* A cushion that is lent, and what building costs, are no overload. */
 static enum plan_why
-why(const struct tally *t, const struct plan *plan)
+why(const struct planner *p, const struct tally *t, const struct plan *plan)
 {
+    int64_t spare = (int64_t)p->settings.cushion_kib + t->relief_kib;
+
     if (plan->setting_count == 0 && plan->answer_count == 0)
         return PLAN_NOTHING;
     if (plan->unmet_kib > 0 || plan->answer_count > 0)
         return PLAN_REQUEST;
-    return t->headroom_kib < 0 ? PLAN_OVERLOAD : PLAN_BALANCE;
+    return t->headroom_kib + spare < 0 ? PLAN_OVERLOAD : PLAN_BALANCE;
 }
 
 /* Everything that is to be known of each domain, in one walk. */
@@ -344,7 +347,7 @@ planner_pass(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
     if (plan->setting_count > 0 || tally.probing > 0 || tally.lagging != lagged)
         motion_take(&motion, p, now_us);
     plan_next_look(p, &motion, plan, need, now_us);
-    plan->why = why(&tally, plan);
+    plan->why = why(p, &tally, plan);
     p->spare_kib = tally.headroom_kib + (int64_t)p->settings.cushion_kib;
     p->spare_free_kib = p->host.free_kib + p->host.scrub_kib;
 }

@@ -560,6 +560,12 @@ sim_settle_store(struct platform *platform, bool lost)
     sim_store_settle(&sim_of(platform)->store, lost);
 }
 
+void
+sim_lose_store(struct platform *platform)
+{
+    sim_of(platform)->store.count = 0;
+}
+
 const struct ledger_entry *
 sim_ledger(const struct platform *platform, size_t *ret_count)
 {

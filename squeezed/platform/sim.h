@@ -61,6 +61,10 @@ sim_fail_persist(struct platform *platform, unsigned nth, enum err error);
 void
 sim_settle_store(struct platform *platform, bool lost);
 
+/* All that is stored is gone, as when a real store starts anew. */
+void
+sim_lose_store(struct platform *platform);
+
 /* What is stored. */
 const struct ledger_entry *
 sim_ledger(const struct platform *platform, size_t *ret_count);

@@ -151,6 +151,9 @@ carry_out(struct sim_store *store, const struct sim_change *change)
         if (at < store->count) {
             store->entries[at].transferred = true;
             store->entries[at].domid = change->entry.domid;
+            store->entries[at].has_owner_uuid = change->entry.has_owner_uuid;
+            memcpy(store->entries[at].owner_uuid, change->entry.owner_uuid,
+                   UUID_BYTES);
         }
         if (change->set_limit)
             store->set_limit(store->context, change->entry.domid,

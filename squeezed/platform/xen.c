@@ -206,13 +206,9 @@ static void
 mend_target(struct xen_platform *xen, struct xen_domain *domain,
             const struct domain_facts *facts)
 {
-    const uint32_t untouchable = DOMAIN_PAUSED | DOMAIN_FROZEN |
-                                 DOMAIN_SHUTDOWN | DOMAIN_DYING |
-                                 DOMAIN_BUILDING;
-
     if (domain->values[XEN_KEY_TARGET].state != XEN_VALUE_BAD ||
         xen->view.read_only || !(facts->flags & DOMAIN_MANAGED) ||
-        (facts->flags & untouchable))
+        (facts->flags & DOMAIN_UNTOUCHABLE))
         return;
     xen_writer_restore(xen->writer, domain, facts->target_kib);
 }
@@ -284,6 +280,7 @@ xen_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
         return ERR_NO_MEMORY;
     write_zero(xen);
     xen->view.now_us = now_us;
+    xen_cache_clock(xen->cache, now_us);
     xen->view.total_kib = xen->memory.total_kib;
     fill_facts(xen);
     *ret = (struct snapshot){
@@ -322,7 +319,8 @@ xen_persist(struct platform *platform, const struct ledger_change *changes,
     struct xen_platform *xen = to_xen(platform);
 
     xen_ledger_persist(
-        &xen->writes, xen->xsc, xen->hypervisor, changes, count,
+        &xen->writes, xen->xsc, xen->view.read_only ? NULL : xen->hypervisor,
+        changes, count,
         xen_operation_new(&xen->operations, xen->base, done, arg));
 }
 
@@ -384,6 +382,8 @@ watch_reply(void *arg, enum err error, const char *value, size_t length)
 
     (void)value;
     (void)length;
+    if (!error && !xen->deaf)
+        xen->deaf_said = false;
     if (!error || error == ERR_NOT_READY || error == ERR_EXISTS)
         return;
     if (!xen->deaf_said)

@@ -19,6 +19,7 @@ enum { STARTING_MAX = 1024 };
 #define TOKEN_SIZE   40
 
 struct xen_cache {
+    int64_t now_us; /* of the last look */
     struct event_base *base;
     struct xsc *xsc; /* NULL: no connection */
     int64_t settle_us;
@@ -35,6 +36,25 @@ struct xen_cache {
     size_t next_start;   /* all domains before this one were started */
     struct event *retry; /* of what could not be read or watched */
 };
+
+void
+xen_cache_clock(struct xen_cache *cache, int64_t now_us)
+{
+    cache->now_us = now_us;
+}
+
+bool
+xen_cache_trouble(struct xen_domain *domain, enum xen_trouble trouble)
+{
+    return xen_complaint_due(&domain->complaints[trouble],
+                             domain->cache->now_us);
+}
+
+void
+xen_cache_no_trouble(struct xen_domain *domain, enum xen_trouble trouble)
+{
+    xen_complaint_over(&domain->complaints[trouble]);
+}
 
 static void
 retry_due(evutil_socket_t fd, short events, void *arg);
@@ -300,11 +320,10 @@ watch_reply(void *arg, enum err error, const char *value, size_t length)
     if (!came_back(domain) || !error || error == ERR_NOT_READY)
         return;
     retry_later(domain);
-    if (!domain->complained)
+    if (xen_cache_trouble(domain, XEN_TROUBLE_READING))
         log_warning("domain %u: its keys in xenstore can't be watched: %s; "
                     "trying again",
                     domain->domid, err_name(error));
-    domain->complained = true;
 }
 
 void
@@ -459,10 +478,9 @@ reading_failed(struct xen_domain *domain, enum xen_key key, enum err error)
     retry_later(domain);
     if (error != ERR_BUSY)
         domain->cached[key].unread = false;
-    if (!domain->complained)
+    if (xen_cache_trouble(domain, XEN_TROUBLE_READING))
         log_warning("%s can't be read: %s; trying again",
                     xen_key_path(key, domain->domid, path), err_name(error));
-    domain->complained = true;
 }
 
 /* Would a look show it?  What we write ourselves comes back, and a guest may
@@ -506,6 +524,16 @@ take_value(struct xen_domain *domain, enum xen_key key, enum err error,
     return news;
 }
 
+/* Over only when all of a round could be read. */
+static void
+check_trouble(struct xen_domain *domain)
+{
+    for (enum xen_key key = 0; key < XEN_KEYS; key++)
+        if (domain->cached[key].reading)
+            return;
+    xen_cache_no_trouble(domain, XEN_TROUBLE_READING);
+}
+
 static void
 key_reply(void *arg, enum err error, const char *value, size_t length)
 {
@@ -525,6 +553,8 @@ key_reply(void *arg, enum err error, const char *value, size_t length)
         cached->dirty = false;
         xen_cache_reread(domain, key);
     }
+    if (!domain->retry && domain->complaints[XEN_TROUBLE_READING].lasts)
+        check_trouble(domain);
     if (xen_key_is_range(key))
         changed = !range_being_read(domain) && range_judge(domain);
     if (check_start(domain) || (changed && !domain->starting))

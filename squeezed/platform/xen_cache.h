@@ -15,6 +15,7 @@
 #ifndef XEN_CACHE_H
 #define XEN_CACHE_H
 
+#include "squeezed/platform/xen_complaint.h"
 #include "squeezed/platform/xen_guest.h"
 #include "squeezed/platform/xen_hypervisor.h"
 #include "squeezed/platform/xen_values.h"
@@ -38,6 +39,15 @@ struct xen_cached {
     bool unread;  /* not read yet on this connection */
     bool reading; /* a read is on its way */
     bool dirty;   /* and what it brings is out of date */
+};
+
+/* What may be the matter with a domain. */
+enum xen_trouble {
+    XEN_TROUBLE_READING,
+    XEN_TROUBLE_TARGET,
+    XEN_TROUBLE_LIMIT,
+    XEN_TROUBLE_POD,
+    XEN_TROUBLES
 };
 
 struct xen_domain {
@@ -69,7 +79,7 @@ struct xen_domain {
     uint64_t written_kib;
     bool written_mark;
     uint64_t pod_kib; /* the populate-on-demand target set last, raw */
-    bool complained;
+    struct xen_complaint complaints[XEN_TROUBLES];
 
     /* The cache's own. */
     struct xen_cached cached[XEN_KEYS];
@@ -124,6 +134,18 @@ xen_cache_introduced(struct xen_cache *cache);
 void
 xen_cache_sync(struct xen_cache *cache,
                const struct xen_hypervisor_domain *list, size_t count);
+
+/* The time of this look; for what is told now and then. */
+void
+xen_cache_clock(struct xen_cache *cache, int64_t now_us);
+
+/* It can't be read, or set: true if that is to be said now. */
+bool
+xen_cache_trouble(struct xen_domain *domain, enum xen_trouble trouble);
+
+/* It can. */
+void
+xen_cache_no_trouble(struct xen_domain *domain, enum xen_trouble trouble);
 
 /* All that was there when the connection came up has been read. */
 bool

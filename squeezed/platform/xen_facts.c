@@ -118,10 +118,7 @@ put_into_frame(struct xen_domain *domain,
 static bool
 runs_now(const struct domain_facts *ret)
 {
-    const uint32_t still =
-        DOMAIN_PAUSED | DOMAIN_BUILDING | DOMAIN_SHUTDOWN | DOMAIN_DYING;
-
-    return !(ret->flags & still);
+    return !(ret->flags & (DOMAIN_UNTOUCHABLE & ~(uint32_t)DOMAIN_FROZEN));
 }
 
 /* Whether it may have holes that kill it: one call a look, until it hasn't. */

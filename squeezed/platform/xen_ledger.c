@@ -13,7 +13,7 @@
 /* Storing */
 
 /* What one change of the ledger writes at most. */
-enum { LINES_PER_CHANGE = 4 };
+enum { LINES_PER_CHANGE = 5 };
 
 struct line {
     char path[sizeof(KEY_LEDGER) + LIMIT_CLIENT_CHARS + LIMIT_ID_CHARS + 32];
@@ -81,6 +81,17 @@ decimal(uint64_t number, char buffer[24])
 }
 
 static void
+add_owner(struct script *script, const struct ledger_entry *entry)
+{
+    char number[24], uuid[UUID_TEXT];
+
+    add_entry(script, entry, LEAF_IN_TRANSFER, decimal(entry->domid, number));
+    if (entry->has_owner_uuid)
+        add_entry(script, entry, LEAF_OWNER_UUID,
+                  format_uuid(entry->owner_uuid, uuid));
+}
+
+static void
 put(struct script *script, const struct ledger_entry *entry)
 {
     char number[24], uuid[UUID_TEXT];
@@ -88,8 +99,7 @@ put(struct script *script, const struct ledger_entry *entry)
     add_entry(script, entry, NULL, decimal(entry->amount_kib, number));
     /* Written back after a restart of xenstored. */
     if (entry->transferred)
-        add_entry(script, entry, LEAF_IN_TRANSFER,
-                  decimal(entry->domid, number));
+        add_owner(script, entry);
     if (entry->hold_until_wall_ms > 0)
         add_entry(script, entry, LEAF_HOLD_UNTIL,
                   decimal((uint64_t)entry->hold_until_wall_ms, number));
@@ -102,7 +112,7 @@ transfer(struct script *script, const struct ledger_entry *entry)
 {
     char number[24];
 
-    add_entry(script, entry, LEAF_IN_TRANSFER, decimal(entry->domid, number));
+    add_owner(script, entry);
     add_memory(script, entry, LEAF_INITIAL_RESERVATION,
                decimal(entry->amount_kib, number));
     add_memory(script, entry, LEAF_RESERVATION_ID, entry->id);
@@ -244,8 +254,10 @@ xen_ledger_persist(struct xen_writes *list, struct xsc *xsc,
                    struct xen_operation *operation)
 {
     struct xen_write *write = NULL;
-    enum err error =
-        xsc_is_up(xsc) ? set_limits(hypervisor, changes, count) : ERR_NOT_READY;
+    enum err error = xsc_is_up(xsc) ? ERR_NONE : ERR_NOT_READY;
+
+    if (!error && hypervisor)
+        error = set_limits(hypervisor, changes, count);
 
     if (!error) {
         write = write_new(changes, count);
@@ -277,7 +289,7 @@ xen_writes_free(struct xen_writes *list)
 /* Reading: clients, then their entries, then the values of those, all sent as
  * soon as they are known; the last reply completes. */
 
-enum { FIELDS = 4 };
+enum { FIELDS = 5 };
 
 struct load_item;
 
@@ -354,6 +366,13 @@ read_uuid(struct ledger_entry *entry, const char *text)
     return entry->has_uuid;
 }
 
+static bool
+read_owner_uuid(struct ledger_entry *entry, const char *text)
+{
+    entry->has_owner_uuid = parse_uuid(text, entry->owner_uuid);
+    return entry->has_owner_uuid;
+}
+
 static const struct field {
     const char *leaf;
     bool (*read)(struct ledger_entry *entry, const char *text);
@@ -361,6 +380,7 @@ static const struct field {
 } fields[FIELDS] = {
     { "", read_amount, "not a number of KiB" },
     { "/" LEAF_IN_TRANSFER, read_in_transfer, "not a domid" },
+    { "/" LEAF_OWNER_UUID, read_owner_uuid, "not a UUID" },
     { "/" LEAF_HOLD_UNTIL, read_hold_until, "not a time in milliseconds" },
     { "/" LEAF_UUID, read_uuid, "not a UUID" },
 };

@@ -157,12 +157,17 @@ batch_send(struct batch *batch)
 }
 
 static void
-complain(struct xen_domain *domain, const char *what, enum err error)
+complain(struct xen_domain *domain, enum xen_trouble trouble, enum err error)
 {
-    if (!domain->complained)
-        log_warning("domain %u (%s): %s can't be set: %s", domain->domid,
-                    domain->name, what, err_name(error));
-    domain->complained = true;
+    static const char *const what[XEN_TROUBLES] = {
+        [XEN_TROUBLE_TARGET] = "target",
+        [XEN_TROUBLE_LIMIT] = "limit",
+        [XEN_TROUBLE_POD] = "populate-on-demand target",
+    };
+
+    if (xen_cache_trouble(domain, trouble))
+        log_warning("domain %u (%s): its %s can't be set: %s", domain->domid,
+                    domain->name, what[trouble], err_name(error));
     xen_cache_reread(domain, XEN_KEY_TARGET);
 }
 
@@ -210,6 +215,7 @@ item_is_stored(struct xen_domain *domain, const struct batch_item *item)
 {
     const struct xen_value absent = { .state = XEN_VALUE_ABSENT };
 
+    xen_cache_no_trouble(domain, XEN_TROUBLE_TARGET);
     if (item->has_target)
         xen_cache_wrote(domain, XEN_KEY_TARGET, xen_value_of(item->target_kib));
     if (item->has_mark)
@@ -239,7 +245,7 @@ item_done(const struct batch *batch, const struct batch_item *item,
     else
         good = batch->count > 1 && send_alone(batch->writer, domain);
     if (!good)
-        complain(domain, "its target", error ? error : ERR_NO_MEMORY);
+        complain(domain, XEN_TROUBLE_TARGET, error ? error : ERR_NO_MEMORY);
 }
 
 static void
@@ -275,10 +281,12 @@ set_limit(struct xen_writer *writer, struct xen_domain *domain,
         return true;
     error = xen_hypervisor_set_limit(writer->hypervisor, domain->domid,
                                      raw_kib(domain, limit_kib));
-    if (!error)
+    if (!error) {
         domain->limit_kib = limit_kib;
-    else if (error != ERR_UNKNOWN_DOMAIN)
-        complain(domain, "its limit", error);
+        xen_cache_no_trouble(domain, XEN_TROUBLE_LIMIT);
+    } else if (error != ERR_UNKNOWN_DOMAIN) {
+        complain(domain, XEN_TROUBLE_LIMIT, error);
+    }
     return !error;
 }
 
@@ -293,10 +301,12 @@ set_pod(struct xen_writer *writer, struct xen_domain *domain,
     if (!domain->hvm || raw == domain->pod_kib)
         return true;
     error = xen_hypervisor_set_pod(writer->hypervisor, domain->domid, raw);
-    if (!error)
+    if (!error) {
         domain->pod_kib = raw;
-    else if (error != ERR_UNKNOWN_DOMAIN)
-        complain(domain, "its populate-on-demand target", error);
+        xen_cache_no_trouble(domain, XEN_TROUBLE_POD);
+    } else if (error != ERR_UNKNOWN_DOMAIN) {
+        complain(domain, XEN_TROUBLE_POD, error);
+    }
     return !error;
 }
 
@@ -342,7 +352,7 @@ write_target(struct xen_writer *writer, const struct setting *setting,
         return;
     note_wishes(domain, setting);
     if (!add_domain(writer, batch, domain))
-        complain(domain, "its target", ERR_NO_MEMORY);
+        complain(domain, XEN_TROUBLE_TARGET, ERR_NO_MEMORY);
 }
 
 void
@@ -378,5 +388,5 @@ xen_writer_restore(struct xen_writer *writer, struct xen_domain *domain,
     domain->written_mark = xen_cache_is_marked(domain);
     domain->written_kib = target_kib;
     if (!send_alone(writer, domain))
-        complain(domain, "its target", ERR_NO_MEMORY);
+        complain(domain, XEN_TROUBLE_TARGET, ERR_NO_MEMORY);
 }
