@@ -61,6 +61,18 @@ options_of_help >"$dir/expected"
 options_of_page "$man/squeezectl.1" >"$dir/found"
 same "squeezectl's options"
 
+### xl-squeeze(1)
+./xl-squeeze --help >"$dir/help" || fail "xl-squeeze --help"
+sed -n '/^verbs:/,/^options:/s/^  \([a-z][a-z]*\).*/\1/p' "$dir/help" \
+    >"$dir/expected"
+sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$man/xl-squeeze.1" >"$dir/found"
+same "xl-squeeze's verbs"
+sed -n '/^options:/,$p' "$dir/help" >"$dir/help2"
+mv "$dir/help2" "$dir/help"
+options_of_help >"$dir/expected"
+options_of_page "$man/xl-squeeze.1" >"$dir/found"
+same "xl-squeeze's options"
+
 ### squeezed(8)
 squeezed/squeezed --help >"$dir/help" || fail "squeezed --help"
 options_of_help >"$dir/expected"

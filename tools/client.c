@@ -155,6 +155,7 @@ take_signal(struct transfer *transfer)
     if (read(transfer->signal_fd, &info, sizeof(info)) != sizeof(info))
         return;
     transfer->answer->interrupted = true;
+    transfer->answer->signal = (int)info.ssi_signo;
     if (transfer->give_up_ms || transfer->socket < 0)
         transfer->give_up_ms = clock_ms();
     else

@@ -34,6 +34,7 @@ struct client_answer {
     /* A signal came.  With CLIENT_RESULT: too late, it was carried out; with
      * CLIENT_ERROR: the broker says so itself, or it had failed anyway. */
     bool interrupted;
+    int signal;        /* which one that was, as far as it was taken; 0 */
     char message[400]; /* for people; without the program's name */
 };
 

@@ -4,6 +4,7 @@
 #include "common/units.h"
 #include "tools/table.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -491,12 +492,12 @@ put_debtors(FILE *out, const json_t *domids)
     fputc('\n', out);
 }
 
-/* "squeezectl: reserve: message (reason)". */
+/* "squeezectl: reserve: message (reason)", or another of our tools. */
 static void
 put_complaint(FILE *out, const char *what, const char *message,
               const json_t *reason)
 {
-    fprintf(out, "squeezectl: %s: ", what);
+    fprintf(out, "%s: %s: ", program_invocation_short_name, what);
     put_clean(out, message);
     if (json_is_string(reason)) {
         fputs(" (", out);

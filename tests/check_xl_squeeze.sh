@@ -1,0 +1,493 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# xl-squeeze with a fake xl, against a simulated host (what is reserved, and
+# that nothing leaks) and a broker whose answers are written down (failures of
+# each step).  Runs where it was built.
+set -u
+
+build=$PWD
+source=$(cd "${srcdir:-.}" && pwd)
+dir=$(mktemp -d) || exit 99
+failed=0
+broker=
+
+mkdir "$dir/bin"
+ln -s "$source/tests/fake_xl.sh" "$dir/bin/xl"
+export PATH="$dir/bin:$PATH"
+export FAKE_XL_DIR=$dir/xl
+mkdir "$FAKE_XL_DIR"
+
+stop_broker() {
+    [ -n "$broker" ] || return
+    exec 9>&-
+    kill "$broker" 2>/dev/null
+    wait "$broker"
+    broker=
+}
+clean_up() {
+    stop_broker
+    rm -rf "$dir"
+}
+trap clean_up EXIT
+trap 'exit 1' INT TERM HUP
+
+fail() {
+    echo "FAILED: $*"
+    sed 's/^/    stdout: /' "$dir/out"
+    sed 's/^/    stderr: /' "$dir/err"
+    [ ! -e "$FAKE_XL_DIR/calls" ] || sed 's/^/    xl: /' "$FAKE_XL_DIR/calls"
+    failed=$((failed + 1))
+}
+
+ctl() { "$build/squeezectl" --socket "$dir/socket" "$@"; }
+
+await() { # await COMMAND...: until it succeeds
+    for _ in $(seq 200); do
+        "$@" && return
+        sleep 0.02
+    done
+    fail "$what: never came true: $*"
+}
+answers() { ctl available >"$dir/available" 2>&1; }
+
+# A host of 4 GiB that is full.  xl's domains are played by 9 and those above:
+# they have no balloon, and there is room for what they may have.
+cat >"$dir/host.scenario" <<'END'
+[host]
+memory = 4G
+[domain 0]
+name = Domain-0
+actual = 1G
+[domain 1]
+name = web
+dynamic-min = 512M
+dynamic-max = 2G
+actual = 1500M
+[domain 2]
+name = db
+dynamic-min = 512M
+dynamic-max = 2G
+actual = 1420M
+[domain 3]
+name = sleeper
+uuid = 6f0d8a52-51a5-4f6e-8d43-7c2d9b1c0a03
+actual = 4K
+static-max = 1G
+guest = late 1h
+[domain 9]
+name = new
+count = 60
+actual = 4K
+static-max = 8G
+guest = late 1h
+END
+
+start_host() {
+    stop_broker
+    rm -f "$FAKE_XL_DIR"/*
+    "$build/squeezed/squeezed" --simulate "$dir/host.scenario" \
+        --socket "$dir/socket" >"$dir/log" 2>&1 &
+    broker=$!
+    what=squeezed
+    await answers
+}
+
+start_fake() {
+    stop_broker
+    rm -f "$FAKE_XL_DIR"/* "$dir/socket"
+    [ -p "$dir/stdin" ] || mkfifo "$dir/stdin"
+    "$build/tests/fake_broker" "$dir/socket" "$dir/asked" <"$dir/stdin" &
+    broker=$!
+    exec 9>"$dir/stdin"
+    what=fake_broker
+    await test -S "$dir/socket"
+}
+
+# run STATUS ARGUMENT...: the status it has to end with.
+run() {
+    local expected=$1 status
+    shift
+    what="xl-squeeze $*"
+    rm -f "$FAKE_XL_DIR/calls"
+    "$build/xl-squeeze" --socket "$dir/socket" "$@" >"$dir/out" 2>"$dir/err"
+    status=$?
+    [ "$status" = "$expected" ] ||
+        fail "$what: exit status $status instead of $expected"
+}
+has() { # has FILE TEXT
+    grep -qF -e "$2" "$dir/$1" || fail "$what: no '$2' in std$1"
+}
+called() { # called LINE: xl was, in that very way
+    grep -qxF -e "$1" "$FAKE_XL_DIR/calls" || fail "$what: xl not called: $1"
+}
+not_called() { # not_called COMMAND
+    ! grep -q "^$1 " "$FAKE_XL_DIR/calls" 2>/dev/null ||
+        fail "$what: xl $1 was called"
+}
+was_asked() { # was_asked LINE: the fake broker
+    grep -qxF -e "$1" "$dir/asked" || fail "$what: not asked: $1
+$(cat "$dir/asked")"
+}
+state() { # state DOMID STATE
+    grep -q " $2\$" "$FAKE_XL_DIR/dom.$1" 2>/dev/null ||
+        fail "$what: domain $1 isn't in state $2"
+}
+# What status says of the reservations that no domain owns.
+open_reservations() {
+    ctl --json status | grep -o '"client": "xl-squeeze"[^}]*"in_transfer": null'
+}
+nothing_leaks() {
+    ! ls "$FAKE_XL_DIR"/dom.* >"$dir/leaked" 2>/dev/null ||
+        fail "$what: $(cat "$dir/leaked") is still there"
+    [ -z "$(open_reservations)" ] ||
+        fail "$what: reserved is still $(open_reservations)"
+}
+config() { # config NAME LINE...
+    local file=$dir/$1
+    shift
+    printf '%s\n' "$@" >"$file"
+}
+
+uuid=11111111-2222-4333-8444-555555555555
+config pv.cfg 'name="new"' "uuid=\"$uuid\"" memory=256 maxmem=512
+config fixed.cfg 'name="fixed"' "uuid=\"$uuid\"" memory=300
+config small.cfg 'name="small"' "uuid=\"$uuid\""
+config anonymous.cfg 'name="anonymous"' memory=64
+config pvh.cfg 'name="pvh"' 'type="pvh"' "uuid=\"$uuid\"" memory=256 maxmem=1024
+config pci.cfg 'name="pci"' 'type="hvm"' "uuid=\"$uuid\"" memory=256 \
+    maxmem=1024 pci=1
+config vnuma.cfg 'name="vnuma"' 'type="pvh"' "uuid=\"$uuid\"" memory=256 \
+    maxmem=1024 vnuma=1
+config bad.cfg 'name="bad"' memory=64 bad=1
+config large.cfg 'name="large"' "uuid=\"$uuid\"" memory=8192
+config big.cfg 'name="big"' "uuid=\"$uuid\"" memory=1024
+
+### usage
+what=usage
+: >"$dir/out"
+: >"$dir/err"
+run 0 --help
+has out 'create FILE [SETTING=VALUE ...]'
+has out '--require'
+run 0 --version
+has out 'xl-squeeze 0.1'
+run 2
+has err 'no verb given'
+run 2 explode
+has err "no verb 'explode'"
+run 2 create
+has err 'usage: xl-squeeze create FILE'
+run 2 create "$dir/pv.cfg" --min lots
+has err "--min 'lots' is no size"
+run 2 create "$dir/pv.cfg" -Z
+has err 'unknown option -Z'
+run 2 create "$dir/pv.cfg" --nonsense
+has err 'unknown option --nonsense'
+run 2 create -F "$dir/pv.cfg"
+has err "-F can't be had"
+run 2 save --min 1G sleeper "$dir/file"
+has err '--min has no meaning for save'
+run 2 --socket '' create "$dir/pv.cfg"
+[ ! -e "$FAKE_XL_DIR/calls" ] || fail "xl was called for bad usage"
+
+### without a broker
+run 0 create "$dir/pv.cfg" -q 'extra="x y"'
+has err "no broker answers on $dir/socket"
+has err 'running plain xl'
+called "create $dir/pv.cfg -q extra=\"x y\""
+state 9 r-----
+run 3 create --require "$dir/pv.cfg"
+has err "no broker answers on $dir/socket"
+not_called create
+FAKE_FAIL=half run 1 create "$dir/pv.cfg"
+run 0 save sleeper "$dir/saved"
+called "save sleeper $dir/saved"
+
+### create, with the right reservations (a simulated host)
+start_host
+run 0 create "$dir/pv.cfg" 'extra="x y"' -e
+called "create $dir/pv.cfg extra=\"x y\" -q -n"
+has out 'new has '
+has out 'squeezed 2 domains by '
+called 'unpause 9'
+state 9 r-----
+# The most that it may have is given, as there is enough.
+grep -qE "^create .*/pv.cfg extra=\"x y\" -p -e uuid=\"$uuid\" \
+memory=38[0-9] maxmem=512\$" "$FAKE_XL_DIR/calls" || fail "$what: xl create"
+ctl --json status | grep -q '"domid": 9[^}]*"dynamic_min_kib": 262144[^}]*"dynamic_max_kib": 524288' ||
+    fail "$what: no range"
+[ -z "$(open_reservations)" ] || fail "$what: not transferred"
+run 1 create "$dir/pv.cfg"
+has err "domain 9 is that machine already ($uuid)"
+
+start_host
+run 0 create -f "$dir/fixed.cfg" -p
+called "create -f $dir/fixed.cfg -p uuid=\"$uuid\""
+state 9 --p---
+not_called unpause
+ctl --json status | grep -q '"domid": 9[^}]*"dynamic_max_kib": 0' ||
+    fail "$what: a range that nobody wanted"
+
+start_host
+run 0 create "$dir/small.cfg" -q
+called "create $dir/small.cfg -p -q uuid=\"$uuid\""
+[ ! -s "$dir/out" ] || fail "$what: -q isn't quiet"
+run 0 create "$dir/anonymous.cfg"
+grep -qE '^create .*/anonymous.cfg -p uuid="[0-9a-f-]{36}"$' \
+    "$FAKE_XL_DIR/calls" || fail "$what: no UUID for it"
+given=$(sed -n 's/.*-p uuid="\(.*\)"$/\1/p' "$FAKE_XL_DIR/calls")
+grep -q "^$given " "$FAKE_XL_DIR/dom.10" || fail "$what: another UUID"
+
+start_host
+run 0 create "$dir/fixed.cfg" --min 128M --max=200M
+grep -qE "uuid=\"$uuid\" memory=(1[3-9]|200)[0-9]* maxmem=300$" \
+    "$FAKE_XL_DIR/calls" || fail "$what: not in the range that was asked for"
+run 2 create "$dir/anonymous.cfg" --min 100M
+has err 'the range 100.0 MiB to 64.0 MiB is none within its maxmem, 64.0 MiB'
+
+# -c and -V: paused they would wait for ever.
+start_host
+run 0 create -cV "$dir/fixed.cfg"
+called "create $dir/fixed.cfg -p uuid=\"$uuid\""
+called 'console 9'
+await grep -qx 'vncviewer 9' "$FAKE_XL_DIR/calls"
+
+### PVH and HVM start with all of it unless they are known to balloon
+amount() { # amount TEXT: what the fake broker was asked for
+    grep '^squeezed.reserve' "$dir/asked" | grep -qF "$1" ||
+        fail "$what: not $1 in $(grep '^squeezed.reserve' "$dir/asked")"
+}
+# 1024 MiB + (256 + 1024) pages + 2 MiB
+start_fake
+run 0 create "$dir/pvh.cfg"
+amount '"max": 1056768, "min": 1056768'
+called "create $dir/pvh.cfg -p uuid=\"$uuid\" memory=1024 maxmem=1024"
+was_asked 'squeezed.set_range {"domid": 9, "dynamic_max": 1048576, '\
+'"dynamic_min": 262144}'
+amount "\"uuid\": \"$uuid\""
+amount '"hold_ms": 300000'
+amount '"client": "xl-squeeze"'
+was_asked 'squeezed.transfer {"domid": 9, "reservation": '\
+'"0b7e1d1e-7a7c-4d0b-9a31-52f6a0f4c002"}'
+start_fake
+run 0 create "$dir/pvh.cfg" --balloon
+amount '"max": 1056768, "min": 270336'
+called "create $dir/pvh.cfg -p uuid=\"$uuid\" memory=1024 maxmem=1024"
+# without HAP a page more for each MiB
+start_fake
+FAKE_CAPS='pv hvm shadow' run 0 create "$dir/pvh.cfg"
+amount '"max": 1060864, "min": 1060864'
+for name in pci vnuma; do
+    start_fake
+    run 0 create "$dir/$name.cfg" --balloon
+    called "create $dir/$name.cfg -p uuid=\"$uuid\" memory=1024 maxmem=1024"
+    # pci: (512 + 1 + 1 + 1) pages for an IOMMU with tables of its own
+    if [ $name = pci ]; then
+        amount '"max": 1058816, "min": 1058816'
+    else
+        amount '"max": 1056768, "min": 1056768'
+    fi
+done
+start_fake
+FAKE_CAPS='pv hvm hap iommu_hap_pt_share' run 0 create "$dir/pci.cfg"
+amount '"max": 1056768, "min": 1056768'
+run 1 create "$dir/pvh.cfg"
+has err 'is that machine already'
+
+### what is refused, and what fails
+start_host
+run 1 create "$dir/bad.cfg"
+has err 'bad = 1'
+has err "xl doesn't accept that"
+nothing_leaks
+run 1 create "$dir/large.cfg"
+has err 'xl-squeeze: create: 8.0 GiB asked for'
+has err '(cannot-free)'
+not_called 'create .* -p'
+nothing_leaks
+FAKE_FAIL=create run 1 create "$dir/pv.cfg"
+has err 'xl could not build it (its exit status is 1)'
+nothing_leaks
+FAKE_FAIL=half FAKE_DYING=0.3 run 1 create "$dir/pv.cfg"
+called 'destroy 10'
+nothing_leaks
+FAKE_FAIL=unpause run 1 create "$dir/pv.cfg"
+has err 'fails'
+! ls "$FAKE_XL_DIR"/dom.* 2>/dev/null || fail "$what: it is still there"
+FAKE_FAIL=vm-list run 1 create "$dir/pv.cfg"
+has err "which domains there are can't be told"
+nothing_leaks
+
+start_fake
+FAKE_DOMID=66 run 1 create "$dir/pv.cfg"
+has err 'xl-squeeze: create: no such range (invalid)'
+called 'destroy 66'
+was_asked 'squeezed.release {"reservation": '\
+'"0b7e1d1e-7a7c-4d0b-9a31-52f6a0f4c002"}'
+! ls "$FAKE_XL_DIR"/dom.* 2>/dev/null || fail "$what: it is still there"
+start_fake
+FAKE_DOMID=67 run 1 create "$dir/pv.cfg"
+has err '(busy)'
+called 'destroy 67'
+! ls "$FAKE_XL_DIR"/dom.* 2>/dev/null || fail "$what: it is still there"
+
+# Somebody else was faster, and runs it: not ours to destroy.
+start_host
+echo "$uuid new r-----" >"$dir/other"
+(
+    await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
+    cp "$dir/other" "$FAKE_XL_DIR/dom.30"
+) 2>/dev/null &
+other=$!
+FAKE_FAIL=create FAKE_BUILD=1 FAKE_DOMID=31 run 1 create "$dir/pv.cfg"
+wait $other
+has err 'domain 30 is not paused, so it is left alone'
+not_called destroy
+
+### the broker goes while it is built, and comes back
+start_host
+(
+    await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
+    kill "$broker"
+    sleep 0.5
+    exec "$build/squeezed/squeezed" --simulate "$dir/host.scenario" \
+        --socket "$dir/socket" >"$dir/log" 2>&1
+) 2>/dev/null &
+second=$!
+FAKE_BUILD=0.3 run 0 create "$dir/pv.cfg"
+state 9 r-----
+wait "$broker"
+broker=$second
+ctl --json status | grep -q '"domid": 9[^}]*"dynamic_max_kib": 524288' ||
+    fail "$what: no range after the restart"
+# for good: the machine has its memory, and starts
+start_host
+(
+    await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
+    kill "$broker"
+) 2>/dev/null &
+killer=$!
+FAKE_BUILD=0.3 run 0 create "$dir/pv.cfg"
+wait $killer
+has err 'the broker has gone: when it is back, squeezectl range 9 256M 512M'
+state 9 r-----
+
+### two at the same time, of the same machine: one of them
+start_host
+FAKE_BUILD=0.5 "$build/xl-squeeze" --socket "$dir/socket" create \
+    "$dir/pv.cfg" >"$dir/out1" 2>&1 &
+first=$!
+await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
+run 1 create "$dir/pv.cfg"
+has err "another xl-squeeze is starting new (UUID $uuid)"
+wait $first || fail "$what: the first failed: $(cat "$dir/out1")"
+state 9 r-----
+
+### signals, at ten moments
+calls() { # calls COUNT: xl has been called so often
+    [ "$(wc -l 2>/dev/null <"$FAKE_XL_DIR/calls")" -ge "$1" ] 2>/dev/null
+}
+reached() { # reached MOMENT: returns as soon as it is
+    case $1 in
+        1) ;;                                              # the start
+        2) await calls 1 ;;                                # xl create -n
+        3) await calls 2 ;;                                # xl vm-list
+        4) await grep -qs 'request of xl-squeeze' "$dir/log" ;;
+        5) await calls 3 ;;                                # xl create
+        6) await test -e "$FAKE_XL_DIR/dom.9" ;;           # it builds
+        7) await test -e "$FAKE_XL_DIR/dom.9"; sleep 0.15 ;;
+        8) await test -e "$FAKE_XL_DIR/dom.9"; sleep 0.3 ;;
+        9) await calls 4 ;;                                # xl vm-list
+        10) await calls 4; sleep 0.1 ;;
+    esac
+}
+export FAKE_BUILD=0.6 FAKE_SLOW=0.2 FAKE_DYING=0.1
+for moment in 1 2 3 4 5 6 7 8 9 10; do
+    case $((moment % 3)) in
+        0) signal=INT number=2 ;;
+        1) signal=TERM number=15 ;;
+        2) signal=HUP number=1 ;;
+    esac
+    start_host
+    what="SIG$signal at moment $moment"
+    env --default-signal=INT "$build/xl-squeeze" --socket "$dir/socket" \
+        create "$dir/big.cfg" >"$dir/out" 2>"$dir/err" &
+    pid=$!
+    await grep -qx xl-squeeze "/proc/$pid/comm"
+    reached $moment
+    kill -$signal $pid
+    wait $pid 2>/dev/null
+    status=$?
+    [ $status = $((128 + number)) ] || fail "$what: exit status $status"
+    if [ $moment -gt 3 ]; then # there was something to take back
+        has err 'interrupted'
+    fi
+    nothing_leaks
+    not_called unpause
+done
+unset FAKE_BUILD FAKE_SLOW FAKE_DYING
+
+### restore
+le32() { # a number as four bytes
+    printf "\\$(printf %o $(($1 & 255)))\\$(printf %o $(($1 >> 8 & 255)))"
+    printf "\\$(printf %o $(($1 >> 16 & 255)))\\$(printf %o $(($1 >> 24)))"
+}
+save_file() { # save_file FILE JSON
+    {
+        printf 'Xen saved domain, xl format\n \0 \r'
+        le32 16909060
+        le32 3
+        le32 0
+        le32 $((${#2} + 5))
+        le32 $((${#2} + 1))
+        printf '%s\0' "$2"
+        echo 'and what the domain held'
+    } >"$1"
+}
+save_file "$dir/saved" "{\"c_info\": {\"type\": \"pv\", \"name\": \"new\", \
+\"uuid\": \"$uuid\"}, \"b_info\": {\"max_vcpus\": 1, \"target_memkb\": 300000, \
+\"max_memkb\": 524288, \"shadow_memkb\": 3072}}"
+start_fake
+run 0 restore "$dir/saved"
+amount '"max": 305152, "min": 305152'
+called "restore $dir/saved -p"
+called 'unpause 9'
+! grep -q set_range "$dir/asked" || fail "$what: a range that nobody wanted"
+start_fake
+run 0 restore -p -e --min 128M --max 512M "$dir/saved"
+called "restore $dir/saved -p -e"
+was_asked 'squeezed.set_range {"domid": 9, "dynamic_max": 524288, '\
+'"dynamic_min": 131072}'
+not_called unpause
+start_fake
+run 1 restore "$dir/pv.cfg"
+has err 'it is no file that `xl save` wrote'
+head -c 100 "$dir/saved" >"$dir/short"
+run 1 restore "$dir/short"
+has err 'it is cut short'
+run 1 restore "$dir/nothing"
+has err 'No such file'
+not_called restore
+
+### save and migrate
+start_fake
+echo '6f0d8a52-51a5-4f6e-8d43-7c2d9b1c0a03 web r-----' >"$FAKE_XL_DIR/dom.3"
+run 0 save web "$dir/saved2"
+was_asked 'squeezed.freeze {"domid": 3}'
+called "save web $dir/saved2"
+! grep -q thaw "$dir/asked" || fail "$what: thawed although it is gone"
+echo '6f0d8a52-51a5-4f6e-8d43-7c2d9b1c0a03 web r-----' >"$FAKE_XL_DIR/dom.3"
+run 0 save -c 3 "$dir/saved2"
+called "save -c 3 $dir/saved2"
+was_asked 'squeezed.thaw {"domid": 3}'
+start_fake
+echo '6f0d8a52-51a5-4f6e-8d43-7c2d9b1c0a03 web r-----' >"$FAKE_XL_DIR/dom.3"
+FAKE_FAIL=migrate run 1 migrate -s 'ssh -p 22' web elsewhere
+called 'migrate -s ssh -p 22 web elsewhere'
+was_asked 'squeezed.freeze {"domid": 3}'
+was_asked 'squeezed.thaw {"domid": 3}'
+run 1 migrate nobody elsewhere
+has err "no domain has the domid, name or UUID 'nobody'"
+not_called migrate
+
+[ $failed = 0 ] || { echo "$failed checks failed"; exit 1; }
