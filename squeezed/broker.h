@@ -141,6 +141,10 @@ broker_reservation(struct broker *broker, const char *id);
 struct planner *
 broker_planner(struct broker *broker);
 
+/* One that was created a moment ago is found, too. */
+bool
+broker_has_domain(struct broker *broker, uint32_t domid, int64_t now_us);
+
 /* In force now, be the host visible or not. */
 const struct planner_settings *
 broker_settings(const struct broker *broker);

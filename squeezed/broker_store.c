@@ -440,6 +440,13 @@ find_domain_now(struct broker *b, uint32_t domid)
     return host_find(&b->planner.host, domid);
 }
 
+bool
+broker_has_domain(struct broker *b, uint32_t domid, int64_t now_us)
+{
+    b->now_us = max_i64(b->now_us, now_us);
+    return host_find(&b->planner.host, domid) || find_domain_now(b, domid);
+}
+
 void
 broker_transfer(struct broker *b, const char *id, uint32_t domid,
                 bool set_limit, int64_t now_us, broker_reply *reply, void *arg)

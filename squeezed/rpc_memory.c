@@ -396,7 +396,8 @@ run_query(struct rpc_call *call, const struct rpc_value *v)
         fail_unready(call);
         return;
     }
-    if (domid >= LIMIT_DOMAINS || !host_find(&planner->host, (uint32_t)domid)) {
+    if (domid >= LIMIT_DOMAINS ||
+        !broker_has_domain(broker_of(call), (uint32_t)domid, now(call))) {
         fail_no_domain(call, domid);
         return;
     }

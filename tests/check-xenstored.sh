@@ -13,6 +13,7 @@ sources=$(cd "$1" && pwd)
 build=$(cd "$2" && pwd)
 shift 2
 start=$sources/tests/fakexen/start-xenstored.sh
+export SOURCES="$sources"
 export FAKEXEN_SO="$build/tests/fakexen/fakexen.so"
 export FAKEHV_SO="$build/tests/fakexen/fakehv.so"
 TMPDIR=$(mktemp -d /tmp/check-xenstored.XXXXXX) || exit 1

@@ -271,6 +271,13 @@ broker_planner(struct broker *b)
     return b->invisible ? NULL : &b->planner;
 }
 
+bool
+broker_has_domain(struct broker *b, uint32_t domid, int64_t now_us)
+{
+    (void)now_us;
+    return host_find(&b->planner.host, domid) != NULL;
+}
+
 const struct planner_settings *
 broker_settings(const struct broker *b)
 {

@@ -255,6 +255,7 @@ become_squeezed(const struct rig *rig, pid_t parent)
 {
     const char *path = program("SQUEEZED", "squeezed/squeezed");
     char *so = realpath(program("FAKEHV_SO", "tests/fakexen/fakehv.so"), NULL);
+    char boot_memory[100];
     int log = open(rig->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -263,6 +264,10 @@ become_squeezed(const struct rig *rig, pid_t parent)
     dup2(log, 1);
     dup2(log, 2);
     setenv("LD_PRELOAD", so, 1);
+    /* Not that of this machine. */
+    snprintf(boot_memory, sizeof(boot_memory), "%s/boot_memory",
+             rig->store.dir);
+    setenv("SQUEEZED_BOOT_MEMORY", boot_memory, 1);
     /* That of xenstored is in FAKEXEN_EVTCHN. */
     unsetenv("FAKEXEN_EVTCHN");
     execl(path, path, "--config", rig->config, NULL);
