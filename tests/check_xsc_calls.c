@@ -216,6 +216,30 @@ START_TEST(a_lost_commit_is_told)
 }
 END_TEST
 
+/* A conflict was seen, and before the transaction could be ended the connection
+ * went: it is not tried again (found by fuzz_xsc). */
+static void
+serve_conflict_and_leave(struct fake *f, const struct xsd_sockmsg *header,
+                         const char *body)
+{
+    if (header->type == XS_WRITE)
+        refuse(header, "EAGAIN");
+    else if (header->type == XS_RM)
+        message(XS_RM, header->req_id + 100, 0, "OK", 3); /* nonsense */
+    else
+        serve_transactions(f, header, body);
+}
+
+START_TEST(a_lost_conflict_is_told)
+{
+    commit(two, 2);
+    fake.serve = serve_conflict_and_leave;
+    run_until(&seen.losts, 1);
+    ck_assert_uint_eq(seen.replies, 1);
+    ck_assert_int_eq(seen.error, ERR_NOT_READY);
+}
+END_TEST
+
 /* Those that wait for their turn too. */
 START_TEST(lost_commits_are_told)
 {
@@ -576,6 +600,7 @@ suite(void)
     tcase_add_test(t, a_crowd_of_commits_ends);
     tcase_add_test(t, a_conflict_may_show_early);
     tcase_add_loop_test(t, a_lost_commit_is_told, 0, 4);
+    tcase_add_test(t, a_lost_conflict_is_told);
     tcase_add_test(t, lost_commits_are_told);
     tcase_add_loop_test(t, a_strange_transaction_is_an_error, 0, 5);
     tcase_add_test(t, lists_a_directory);

@@ -144,7 +144,8 @@ changed(struct xsc *xsc, struct commit *commit, const struct answer *answer)
     /* Removing what isn't there is fine. */
     bool gone = answer->type == XS_RM && answer->error == ENOENT;
 
-    if (!commit->error && !gone)
+    /* Without a connection nothing is tried again, conflict or not. */
+    if (answer->error == ENOTCONN || (!commit->error && !gone))
         commit->error = answer->error;
     if (!commit->error && answer->type == XS_READ &&
         (strlen(commit->guard) != answer->length ||
