@@ -12,6 +12,8 @@ enum {
     LIMIT_XML_DEPTH = 64,            /* elements that are open in XML-RPC */
     LIMIT_CONNECTIONS = 256,         /* on all sockets together */
     LIMIT_IDLE_S = 300,              /* a connection without a call is closed */
+    LIMIT_LISTENERS = 32,            /* connections that follow the events */
+    LIMIT_LISTENER_BYTES = 1 << 18,  /* what one of them hasn't read yet */
     LIMIT_QUEUE = 1024,              /* requests that wait for memory, in all */
     LIMIT_QUEUE_CLIENT = 64,         /* the same, of one client name */
     LIMIT_STORE_REQUESTS = 1024,     /* requests made by xenstore writes */

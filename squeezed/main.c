@@ -127,13 +127,19 @@ monotonic_us(void *context)
 }
 
 static int64_t
-wall_ms(void *context)
+wall_clock_ms(void)
 {
     struct timespec now;
 
-    (void)context;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t
+wall_ms(void *context)
+{
+    (void)context;
+    return wall_clock_ms();
 }
 
 static struct broker_options
@@ -268,6 +274,7 @@ start_server(struct daemon *daemon)
                   .min_kib = config->domain_zero_min_kib,
                   .max_kib = config->domain_zero_max_kib },
         .now_us = loop_now_us,
+        .wall_ms = wall_clock_ms,
     };
     char message[512];
 

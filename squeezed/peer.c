@@ -116,6 +116,17 @@ doom(struct peer *p)
     add_chore(p);
 }
 
+/* Its client has gone, or we have. */
+static void
+end_stream(struct peer *p)
+{
+    const struct peers_options *o = &p->all->options;
+
+    if (p->streaming && !p->all->ending && o->left)
+        o->left(o->context, p);
+    p->streaming = false;
+}
+
 /* evhttp is about to close the connection, for whatever reason.  Requests that
  * it took off the connection are ours now. */
 static void
@@ -126,6 +137,7 @@ on_closed(struct evhttp_connection *http, void *arg)
     (void)http;
     p->http = NULL;
     event_del(p->watch);
+    end_stream(p);
     if (p->request && !evhttp_request_get_connection(p->request))
         evhttp_request_free(p->request);
     p->request = NULL;
@@ -298,6 +310,10 @@ peer_answer(struct peer *p, const struct peer_answer *a)
 static void
 on_watch_call(struct peer *p, short gone)
 {
+    if (gone && p->streaming) {
+        peer_cut(p);
+        return;
+    }
     if (!gone || !p->call || rpc_cancel(p->call))
         return;
     if (gone & (POLLHUP | POLLERR))
@@ -339,6 +355,52 @@ peer_wait(struct peer *p, struct rpc_call *call)
     p->call = call;
     bufferevent_disable(p->stream, EV_WRITE); /* a "100 Continue" can wait */
     watch(p, EV_ET);
+}
+
+void
+peer_stream(struct peer *p, const char *type)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(p->request);
+
+    p->streaming = true;
+    evhttp_add_header(headers, "Content-Type", type);
+    evhttp_add_header(headers, "Cache-Control", "no-cache");
+    evhttp_add_header(headers, "Connection", "close");
+    evhttp_send_reply_start(p->request, HTTP_OK, NULL);
+    bufferevent_disable(p->stream, EV_READ); /* as in peer_answer() */
+    watch(p, EV_ET);
+}
+
+bool
+peer_send(struct peer *p, const char *text, size_t length, size_t most)
+{
+    struct evbuffer *output = bufferevent_get_output(p->stream);
+    struct evbuffer *bit = p->all->bit;
+
+    assert(p->streaming);
+    if (evbuffer_get_length(output) + length > most)
+        return false;
+    evbuffer_add(bit, text, length);
+    evhttp_send_reply_chunk(p->request, bit);
+    evbuffer_drain(bit, evbuffer_get_length(bit)); /* if nobody took it */
+    bufferevent_disable(p->stream, EV_READ);
+    return true;
+}
+
+void
+peer_end(struct peer *p)
+{
+    struct evhttp_request *request = p->request;
+
+    assert(p->streaming);
+    event_del(p->watch);
+    p->streaming = false;
+    p->request = NULL;
+    p->last = true;
+    evhttp_request_set_on_complete_cb(request, on_answered, p);
+    set_state(p, WRITING);
+    evhttp_send_reply_end(request);
+    bufferevent_disable(p->stream, EV_READ);
 }
 
 bool

@@ -34,6 +34,9 @@ struct peers_options {
     gid_t group;             /* may connect beside root; (gid_t)-1: none */
     struct rpc *rpc;         /* for calls whose client has gone */
     peer_serve *serve;
+    /* The client of a stream has gone (not after peer_end()): it is no longer
+     * there. */
+    void (*left)(void *context, struct peer *p);
     void *context;
 };
 
@@ -79,6 +82,20 @@ peer_answer(struct peer *p, const struct peer_answer *answer);
 /* The call is open.  If the client leaves, it is taken back. */
 void
 peer_wait(struct peer *p, struct rpc_call *call);
+
+/* Begins an answer without an end, status 200, that is sent bit by bit.  As
+ * long as it lasts the connection isn't idle. */
+void
+peer_stream(struct peer *p, const char *type);
+
+/* One bit.  False if more than most bytes would wait for the client to read
+ * them: nothing was sent then. */
+bool
+peer_send(struct peer *p, const char *text, size_t length, size_t most);
+
+/* That was the last one; the connection ends once the client has read it. */
+void
+peer_end(struct peer *p);
 
 /* False if nobody would read an answer (a client that has closed his side for
  * sending counts as gone): then the connection is closed instead. */

@@ -243,10 +243,12 @@ peers_new(const struct peers_options *options)
     TAILQ_INIT(&all->calling);
     TAILQ_INIT(&all->due);
     all->http = evhttp_new(options->base);
+    all->bit = evbuffer_new();
     all->chores = event_new(options->base, -1, 0, on_chores, all);
     all->idle_timer = evtimer_new(options->base, on_idle_timer, all);
     all->accept_timer = evtimer_new(options->base, on_accept_timer, all);
-    if (!all->http || !all->chores || !all->idle_timer || !all->accept_timer) {
+    if (!all->http || !all->bit || !all->chores || !all->idle_timer ||
+        !all->accept_timer) {
         peers_free(all);
         return NULL;
     }
@@ -286,6 +288,8 @@ peers_free(struct peers *all)
         evhttp_free(all->http); /* listeners and connections too */
     while ((p = TAILQ_FIRST(&all->idle)) || (p = TAILQ_FIRST(&all->calling)))
         peer_forget(p); /* NOLINT: it unlinks what it frees */
+    if (all->bit)
+        evbuffer_free(all->bit);
     free_event(all->chores);
     free_event(all->idle_timer);
     free_event(all->accept_timer);

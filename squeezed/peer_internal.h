@@ -41,6 +41,7 @@ struct peer {
     enum peer_state state;
     enum peer_standing standing;
     int64_t since_us; /* in this state since then */
+    bool streaming;   /* CALLING: the answer has begun */
     bool doomed;      /* to be closed */
     bool last;        /* no request after this one */
     bool lost;        /* the last answer did not arrive */
@@ -61,6 +62,7 @@ struct peers {
     struct peers_options options;
     struct evhttp *http;
     TAILQ_HEAD(, entrance) entrances;
+    struct evbuffer *bit; /* empty between calls */
     struct event *chores;
     struct event *idle_timer;
     struct event *accept_timer;

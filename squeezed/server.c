@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/server.h"
 
+#include "squeezed/events.h"
 #include "squeezed/listen.h"
+#include "squeezed/metrics.h"
 #include "squeezed/peer.h"
 #include "squeezed/rpc.h"
 #include "squeezed/status.h"
@@ -17,6 +19,8 @@ struct server {
     struct server_options options;
     struct rpc *rpc;
     struct peers *peers;
+    struct events *events;
+    struct metrics metrics;
     gid_t group;
     struct listen_socket *sockets;
     size_t socket_count; /* open */
@@ -72,7 +76,7 @@ on_answered(void *arg, const struct rpc_answer *answer)
 /* ------------------------------------------------------------------- pages */
 
 static void
-serve_status(struct server *s, struct peer *p)
+serve_status(struct server *s, struct peer *p, struct evhttp_request *request)
 {
     const struct server_options *o = &s->options;
     json_t *status = status_build(s->broker, o->platform, o->now_us());
@@ -82,6 +86,7 @@ serve_status(struct server *s, struct peer *p)
                              .text = text,
                              .length = text ? strlen(text) : 0 };
 
+    (void)request;
     if (text)
         peer_answer(p, &a);
     else
@@ -92,7 +97,7 @@ serve_status(struct server *s, struct peer *p)
 }
 
 static void
-serve_health(struct server *s, struct peer *p)
+serve_health(struct server *s, struct peer *p, struct evhttp_request *request)
 {
     const struct server_options *o = &s->options;
     char why[STATUS_WHY] = "ok";
@@ -102,14 +107,65 @@ serve_health(struct server *s, struct peer *p)
                              .text = why,
                              .length = strlen(why) };
 
+    (void)request;
     peer_answer(p, &a);
+}
+
+static void
+serve_events(struct server *s, struct peer *p, struct evhttp_request *request)
+{
+    struct peer_answer a = { .status = 503 };
+
+    (void)request;
+    if (!events_add(s->events, p))
+        send_error(p, &a, err_rpc_code(ERR_BUSY),
+                   "too many follow the events: try again when one has left",
+                   "listeners");
+}
+
+/* Who can read OpenMetrics says so; what others get differs in its comments
+ * alone. */
+static bool
+wants_openmetrics(const struct evhttp_request *request)
+{
+    const char *accept = evhttp_find_header(
+        evhttp_request_get_input_headers((struct evhttp_request *)request),
+        "Accept");
+
+    return accept && strstr(accept, "application/openmetrics-text");
+}
+
+static void
+serve_metrics(struct server *s, struct peer *p, struct evhttp_request *request)
+{
+    const struct metrics_sources sources = {
+        .broker = s->broker,
+        .platform = s->options.platform,
+        .now_us = s->options.now_us(),
+        .connections = peers_count(s->peers),
+        .listeners = events_count(s->events),
+        .listeners_dropped = events_dropped(s->events),
+    };
+    bool open = wants_openmetrics(request);
+    char *text = metrics_text(&s->metrics, &sources, open);
+    struct peer_answer a = { .status = text ? 200 : 500,
+                             .type =
+                                 open ? METRICS_TYPE_OPEN : METRICS_TYPE_PLAIN,
+                             .text = text,
+                             .length = text ? strlen(text) : 0 };
+
+    peer_answer(p, &a);
+    free(text);
 }
 
 static const struct {
     const char *path;
-    void (*serve)(struct server *s, struct peer *p);
+    void (*serve)(struct server *s, struct peer *p,
+                  struct evhttp_request *request);
 } pages[] = {
     { "/v1/status", serve_status },
+    { "/v1/events", serve_events },
+    { "/metrics", serve_metrics },
     { "/healthz", serve_health },
 };
 
@@ -123,12 +179,12 @@ serve_page(struct server *s, struct peer *p, struct evhttp_request *request)
 
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
         if (strcmp(path, pages[i].path) == 0) {
-            pages[i].serve(s, p);
+            pages[i].serve(s, p, request);
             return;
         }
     snprintf(message, sizeof message,
-             "there is no page '%.64s': GET /v1/status or /healthz, or POST a "
-             "call",
+             "there is no page '%.64s': GET /v1/status, /v1/events, /metrics "
+             "or /healthz, or POST a call",
              path);
     send_error(p, &a, RPC_NO_METHOD, message, NULL);
 }
@@ -220,6 +276,24 @@ find_group(const char *name, gid_t *ret, char *message, size_t size)
     return false;
 }
 
+/* Nobody to be told, or counted for, but those who ask us. */
+static void
+on_news(void *context, const struct news *news)
+{
+    struct server *s = context;
+
+    metrics_count(&s->metrics, news);
+    events_tell(s->events, news);
+}
+
+static void
+on_left(void *context, struct peer *p)
+{
+    struct server *s = context;
+
+    events_left(s->events, p);
+}
+
 static bool
 make_parts(struct server *s, struct event_base *base)
 {
@@ -236,13 +310,20 @@ make_parts(struct server *s, struct event_base *base)
         .now_us = o->now_us,
         .group = s->group,
         .serve = serve,
+        .left = on_left,
         .context = s,
     };
+    const struct events_options events = { .base = base,
+                                           .platform = o->platform,
+                                           .now_us = o->now_us,
+                                           .wall_ms = o->wall_ms,
+                                           .alive_us = o->alive_us };
 
     s->rpc = rpc_new(&rpc);
     peers.rpc = s->rpc;
     s->peers = peers_new(&peers);
-    return s->rpc && s->peers;
+    s->events = events_new(&events);
+    return s->rpc && s->peers && s->events;
 }
 
 static bool
@@ -276,8 +357,10 @@ server_new(struct event_base *base, struct broker *broker,
            make_parts(s, base);
     for (size_t i = 0; good && i < options->path_count; i++)
         good = open_socket(s, options->paths[i], message, size);
-    if (good)
+    if (good) {
+        broker_follow(broker, on_news, s);
         return s;
+    }
     server_free(s);
     return NULL;
 }
@@ -288,6 +371,7 @@ server_free(struct server *s)
     if (!s)
         return;
     peers_free(s->peers);
+    events_free(s->events);
     while (s->socket_count > 0)
         listen_close(&s->sockets[--s->socket_count]);
     rpc_free(s->rpc);

@@ -21,10 +21,12 @@ struct server_options {
     struct platform *platform;
     struct boot_memory *boot; /* for rpc.h: these two */
     struct rpc_zero zero;
-    int64_t (*now_us)(void); /* the loop's clock, the same as the broker's */
-    /* 0: LIMIT_CONNECTIONS, LIMIT_IDLE_S. */
+    int64_t (*now_us)(void);  /* the loop's clock, the same as the broker's */
+    int64_t (*wall_ms)(void); /* stamps the events; NULL: the loop's clock */
+    /* 0: LIMIT_CONNECTIONS, LIMIT_IDLE_S, 15 s. */
     size_t connection_limit;
     int64_t idle_us;
+    int64_t alive_us; /* between comments to who follows the events */
 };
 
 /* Makes the sockets (and their parent folders) and listens.  A socket file
