@@ -753,6 +753,15 @@ refresh(struct broker *b)
     host_look(&b->planner.host, &snapshot, &b->planner.ledger);
 }
 
+void
+broker_set_shares(struct broker *b, uint32_t domid, uint32_t shares)
+{
+    struct domain *d = host_find(&b->planner.host, domid);
+
+    if (d)
+        d->shares = shares;
+}
+
 const struct ledger_entry *
 broker_reservation(struct broker *b, const char *id)
 {

@@ -122,6 +122,10 @@ broker_order(struct broker *broker, uint32_t domid,
              const struct domain_order *order, int64_t now_us,
              broker_reply *reply, void *arg);
 
+/* A domain's weight, as long as it is there. */
+void
+broker_set_shares(struct broker *broker, uint32_t domid, uint32_t shares);
+
 /* Replies when the host is balanced or nothing more can be done, after 30 s
  * at the latest. */
 void

@@ -62,6 +62,12 @@ parse_log(const char *value, void *field, size_t size)
 }
 
 static bool
+parse_dir(const char *value, void *field, size_t size)
+{
+    return *value == '/' && parse_text(value, field, size);
+}
+
+static bool
 parse_level(const char *value, void *field, size_t size)
 {
     assert(size == sizeof(enum log_level));
@@ -216,6 +222,7 @@ TYPE(type_socket_or_none, parse_path_or_none,
 TYPE(type_socket_or_auto, parse_path_or_auto,
      "auto, or the path of a socket, at most 107 characters");
 TYPE(type_file_or_none, parse_path_or_none, "none, or the path of a file");
+TYPE(type_dir, parse_dir, "the path of a folder, beginning with /");
 TYPE(type_log, parse_log,
      "auto, stderr, journal, syslog:NAME, or a path that begins with /");
 TYPE(type_level, parse_level, "error, warning, info or debug");
@@ -290,8 +297,12 @@ static const struct config_key keys[] = {
       .value = "auto", .fixed = true,
       .help = "its most memory, in bytes; auto: what it has at first start" },
     { "default-dynamic-min", &type_percent, FIELD(default_dynamic_min),
-      .value = "none", .idle = true,
-      .help = "range for domains without one, in percent of static-max" },
+      .value = "none",
+      .help = "range for domains without one: from this percentage of "
+              "static-max" },
+    { "domains-dir", &type_dir, FIELD(domains_dir),
+      .value = "/etc/squeezed/domains.d",
+      .help = "folder of the ranges that are kept for domains" },
     { "reboot-hold", &type_time, FIELD(reboot_hold_us),
       .value = "30s", .idle = true,
       .help = "how long a rebooting guest's memory is kept for it" },

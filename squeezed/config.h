@@ -42,6 +42,7 @@ struct config {
     uint64_t domain_zero_min_kib;
     uint64_t domain_zero_max_kib; /* or CONFIG_AUTO_KIB */
     unsigned default_dynamic_min; /* percent of static-max; 0: none */
+    char domains_dir[CONFIG_PATH_CHARS];
     int64_t reboot_hold_us;
     unsigned boot_count;
     int64_t boot_interval_us;

@@ -9,6 +9,7 @@
 #include "squeezed/options.h"
 #include "squeezed/pidfile.h"
 #include "squeezed/platform/xen.h"
+#include "squeezed/ranges.h"
 #include "squeezed/server.h"
 #include "squeezed/simulation.h"
 #include "squeezed/store_requests.h"
@@ -36,6 +37,8 @@ struct daemon {
     struct broker *broker;
     struct boot_memory *boot;
     struct server *server;
+    struct ranges *ranges;
+    int64_t ranges_us;                     /* when they are due */
     struct store_requests *store_requests; /* NULL: a simulated host */
     bool failed;                           /* while it ran */
 };
@@ -76,6 +79,15 @@ open_log(const struct config *config)
 static struct broker_options
 broker_options(struct daemon *daemon);
 
+static struct ranges_options
+ranges_options(const struct daemon *daemon)
+{
+    return (struct ranges_options){
+        .folder = daemon->config.domains_dir,
+        .default_percent = daemon->config.default_dynamic_min,
+    };
+}
+
 static void
 on_reload(void *context)
 {
@@ -97,6 +109,8 @@ on_reload(void *context)
     open_log(&next);
     struct broker_options options = broker_options(daemon);
     broker_reconfigure(daemon->broker, &options, loop_now_us());
+    struct ranges_options ranges = ranges_options(daemon);
+    ranges_reload(daemon->ranges, &ranges);
     loop_wake(daemon->loop);
     log_info("read %s anew", daemon->options.config);
     config_log_idle(&next);
@@ -175,7 +189,7 @@ broker_work_next(void *context)
 {
     struct daemon *daemon = context;
 
-    return broker_next_us(daemon->broker);
+    return min_i64(broker_next_us(daemon->broker), daemon->ranges_us);
 }
 
 static void
@@ -183,7 +197,9 @@ broker_work_run(void *context, int64_t now_us)
 {
     struct daemon *daemon = context;
 
-    broker_run(daemon->broker, now_us);
+    if (broker_next_us(daemon->broker) <= now_us)
+        broker_run(daemon->broker, now_us);
+    daemon->ranges_us = ranges_run(daemon->ranges, now_us);
 }
 
 static bool
@@ -191,8 +207,14 @@ make_broker(struct daemon *daemon)
 {
     struct broker_options options = broker_options(daemon);
 
+    struct ranges_options ranges = ranges_options(daemon);
+
     daemon->broker = broker_new(&options, daemon->platform, loop_now_us());
-    return daemon->broker != NULL;
+    daemon->ranges =
+        daemon->broker == NULL
+            ? NULL
+            : ranges_new(daemon->broker, daemon->platform, &ranges);
+    return daemon->ranges != NULL;
 }
 
 /* What is free, being scrubbed, or domain 0's. */
@@ -312,6 +334,9 @@ static bool
 restart_broker(struct daemon *daemon)
 {
     broker_free(daemon->broker);
+    ranges_free(daemon->ranges);
+    daemon->broker = NULL;
+    daemon->ranges = NULL;
     server_free(daemon->server);
     boot_memory_forget(daemon->boot, NULL);
     daemon->server = NULL;
@@ -505,6 +530,7 @@ stop(struct daemon *daemon)
         broker_free(daemon->broker);
     if (daemon->server != NULL)
         server_free(daemon->server);
+    ranges_free(daemon->ranges);
     store_requests_free(daemon->store_requests);
     boot_memory_free(daemon->boot);
     if (daemon->simulation != NULL)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/status.h"
 
+#include "common/floor.h"
+
 #include "squeezed/core/condition.h"
 
 #include <inttypes.h>
@@ -125,6 +127,17 @@ host_object(const struct planner *p)
     return object;
 }
 
+/* Of a range that the guest can't live with. */
+static json_t *
+range_warning(const struct domain *d)
+{
+    char text[FLOOR_TEXT] = "";
+
+    if (d->facts.flags & DOMAIN_MANAGED)
+        floor_warning(d->facts.dynamic_min_kib, d->facts.static_max_kib, text);
+    return text_or_null(text);
+}
+
 static json_t *
 domain_object(const struct domain *d, struct platform *platform, int64_t now_us)
 {
@@ -144,8 +157,9 @@ domain_object(const struct domain *d, struct platform *platform, int64_t now_us)
     put(object, "offset_kib", json_integer(d->facts.offset_kib));
     put(object, "rate_kib_s", rate ? status_number(rate) : json_null());
     put(object, "used_kib", json_null());
-    put(object, "shares", json_integer(1000));
+    put(object, "shares", json_integer(d->shares ? d->shares : 1000));
     put(object, "range_error", text_or_null(text.range_error));
+    put(object, "range_warning", range_warning(d));
     return object;
 }
 

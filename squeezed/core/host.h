@@ -84,6 +84,7 @@ struct domain {
     uint64_t promise_kib;   /* of a reservation that it owns */
     uint64_t committed_kib; /* what it could hold without asking us */
     struct probe probe;
+    uint32_t shares; /* its weight, for policies to come; 0: as usual, 1000 */
 };
 
 /* Sums over the host at one look, KiB.  They add up:
