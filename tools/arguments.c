@@ -182,6 +182,9 @@ check_complete(struct parser *parser)
         return true;
     if (!verb)
         return fail(parser, "no verb given (squeezectl --help lists them)");
+    if (verb->run && (!arguments->command || !*arguments->command))
+        return fail(parser, "%s: no command behind -- (squeezectl %s --help)",
+                    verb->name, verb->name);
     for (i = 0; !is_last(verb, i); i++) {
         const struct param *param = &verb->params[i];
 
@@ -207,9 +210,14 @@ arguments_parse(struct arguments *arguments, const struct verb *verbs, int argc,
         const char *word = *parser.next++;
         bool option = word[0] == '-' && word[1] && !parser.only_words;
 
-        if (option && strcmp(word, "--") == 0)
+        if (option && strcmp(word, "--") == 0) {
             parser.only_words = true;
-        else if (!(option ? take_option : take_word)(&parser, word))
+            if (!arguments->verb || !arguments->verb->run)
+                continue;
+            arguments->command = parser.next;
+            break;
+        }
+        if (!(option ? take_option : take_word)(&parser, word))
             return false;
     }
     return check_complete(&parser);
@@ -299,7 +307,7 @@ put_usage(FILE *out, const struct verb *verb)
         else
             fprintf(out, param->optional ? " [%s]" : " %s", param->label);
     }
-    fputc('\n', out);
+    fputs(verb->run ? " -- COMMAND ...\n" : "\n", out);
 }
 
 static const char sizes_and_times[] =

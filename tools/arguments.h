@@ -31,6 +31,8 @@ struct param {
 
 #define VERB_PARAMS_MAX 8
 
+struct arguments;
+
 struct verb {
     const char *name;
     const char *method;
@@ -46,6 +48,10 @@ struct verb {
      * cancelled by Ctrl-C. */
     const char *undo_method;
     json_t *(*undo)(const json_t *result);
+    /* It runs the words behind `--`, with that result: the exit status. */
+    int (*run)(const struct arguments *arguments, const json_t *result);
+    /* Does it all instead of a call of `method`: the exit status. */
+    int (*act)(const struct arguments *arguments);
 };
 
 struct arguments {
@@ -55,6 +61,7 @@ struct arguments {
     bool version;
     const struct verb *verb;             /* NULL: none was given */
     const char *values[VERB_PARAMS_MAX]; /* of verb->params; NULL: not given */
+    char *const *command;                /* of verb->run; ends with NULL */
 };
 
 /* verbs ends with an empty name.  False with what is wrong in message; help

@@ -5,6 +5,8 @@
 #include "common/units.h"
 #include "tools/arguments.h"
 #include "tools/client.h"
+#include "tools/exec.h"
+#include "tools/hook.h"
 #include "tools/resolve.h"
 #include "tools/show.h"
 #include "tools/table.h"
@@ -34,6 +36,28 @@ judge_plan(const json_t *result);
 static json_t *
 undo_reserve(const json_t *result);
 
+static int
+act_hook(const struct arguments *arguments);
+
+/* What a reservation is asked for with. */
+/* clang-format off */
+#define RESERVE_PARAMS                                                        \
+    { .label = "MIN", .key = "min", .kind = PARAM_SIZE },                     \
+    { .label = "MAX", .key = "max", .kind = PARAM_SIZE, .optional = true },   \
+    { .option = "--client", .label = "NAME", .key = "client",                 \
+      .help = "in whose name (anonymous)", .kind = PARAM_TEXT },              \
+    { .option = "--timeout", .label = "TIME", .key = "timeout_ms",            \
+      .help = "give up after that long (60s)", .kind = PARAM_TIME },          \
+    { .option = "--wait", .label = "", .key = "wait",                         \
+      .help = "if impossible now, wait until it is possible",                 \
+      .kind = PARAM_FLAG },                                                   \
+    { .option = "--hold", .label = "TIME", .key = "hold_ms",                  \
+      .help = "release it if not transferred by then", .kind = PARAM_TIME },  \
+    { .option = "--uuid", .label = "UUID", .key = "uuid",                     \
+      .help = "the first new domain with that UUID owns it",                  \
+      .kind = PARAM_UUID }
+/* clang-format on */
+
 static const struct verb verbs[] = {
     { .name = "status",
       .method = "squeezed.status",
@@ -62,39 +86,18 @@ static const struct verb verbs[] = {
     { .name = "reserve",
       .method = "squeezed.reserve",
       .help = "get memory and keep it free; prints the id and the KiB",
-      .params = { { .label = "MIN", .key = "min", .kind = PARAM_SIZE },
-                  { .label = "MAX",
-                    .key = "max",
-                    .kind = PARAM_SIZE,
-                    .optional = true },
-                  { .option = "--client",
-                    .label = "NAME",
-                    .key = "client",
-                    .help = "in whose name (anonymous)",
-                    .kind = PARAM_TEXT },
-                  { .option = "--timeout",
-                    .label = "TIME",
-                    .key = "timeout_ms",
-                    .help = "give up after that long (60s)",
-                    .kind = PARAM_TIME },
-                  { .option = "--wait",
-                    .label = "",
-                    .key = "wait",
-                    .help = "if impossible now, wait until it is possible",
-                    .kind = PARAM_FLAG },
-                  { .option = "--hold",
-                    .label = "TIME",
-                    .key = "hold_ms",
-                    .help = "release it if not transferred by then",
-                    .kind = PARAM_TIME },
-                  { .option = "--uuid",
-                    .label = "UUID",
-                    .key = "uuid",
-                    .help = "the first new domain with that UUID owns it",
-                    .kind = PARAM_UUID } },
+      .params = { RESERVE_PARAMS },
       .show = show_reservation,
       .undo_method = "squeezed.release",
       .undo = undo_reserve },
+    { .name = "exec",
+      .method = "squeezed.reserve",
+      .help = "run a command that has a reservation; release what is left",
+      .params = { RESERVE_PARAMS },
+      .undo_method = "squeezed.release",
+      .undo = undo_reserve,
+      .show = show_reservation,
+      .run = exec_command },
     { .name = "release",
       .method = "squeezed.release",
       .help = "give a reservation back",
@@ -115,6 +118,16 @@ static const struct verb verbs[] = {
                     .key = "dynamic_max",
                     .kind = PARAM_SIZE } },
       .timeout_ms = ANSWER_TIMEOUT_MS },
+    { .name = "hook",
+      .help = "for hooks of other toolstacks (libvirt): see its manual",
+      .params = { { .label = "TOOLSTACK", .key = "toolstack" },
+                  { .label = "MACHINE", .key = "machine" },
+                  { .label = "OPERATION", .key = "operation" },
+                  { .label = "SUBOPERATION",
+                    .key = "suboperation",
+                    .optional = true },
+                  { .label = "EXTRA", .key = "extra", .optional = true } },
+      .act = act_hook },
     { .name = "login",
       .method = "squeezed.login",
       .help = "drop a client's reservations that no domain owns",
@@ -368,6 +381,8 @@ finish(const struct arguments *arguments, const struct client_answer *answer)
         return cancelled(arguments, answer);
     switch (answer->end) {
     case CLIENT_RESULT:
+        if (arguments->verb->run)
+            return arguments->verb->run(arguments, answer->result);
         return hand_on(arguments, answer->result);
     case CLIENT_ERROR:
         return refuse(arguments, answer->error);
@@ -379,17 +394,36 @@ finish(const struct arguments *arguments, const struct client_answer *answer)
     return EXIT_NO_BROKER;
 }
 
+/* toolstack, machine, operation */
+static int
+act_hook(const struct arguments *arguments)
+{
+    char message[200];
+
+    if (strcmp(arguments->values[0], "libvirt") == 0)
+        return hook_libvirt(arguments->socket_path, arguments->values[1],
+                            arguments->values[2]);
+    snprintf(message, sizeof(message),
+             "TOOLSTACK '%s' is none that is known here: libvirt",
+             arguments->values[0]);
+    complain(arguments, message);
+    return EXIT_USAGE;
+}
+
 static int
 carry_out(const struct arguments *arguments)
 {
     struct client_call call = { .socket_path = arguments->socket_path,
                                 .method = arguments->verb->method,
-                                .params = json_object(),
                                 .timeout_ms = arguments->verb->timeout_ms,
                                 .cancellable = arguments->verb->undo != NULL };
     struct client_answer answer;
-    int status = add_params(arguments, false, call.params);
+    int status;
 
+    if (arguments->verb->act)
+        return arguments->verb->act(arguments);
+    call.params = json_object();
+    status = add_params(arguments, false, call.params);
     if (status == EXIT_DONE)
         status = add_params(arguments, true, call.params);
     if (status == EXIT_DONE) {
