@@ -3,7 +3,7 @@
 
 #include "common/floor.h"
 #include "common/log.h"
-#include "squeezed/range_rules.h"
+#include "common/range_rules.h"
 
 #include <assert.h>
 #include <stdlib.h>

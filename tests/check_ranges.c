@@ -4,7 +4,7 @@
 #include "common/floor.h"
 #include "common/log.h"
 #include "squeezed/platform/sim.h"
-#include "squeezed/range_rules.h"
+#include "common/range_rules.h"
 #include "squeezed/ranges.h"
 
 #include <check.h>

@@ -245,6 +245,21 @@ grep -qE "uuid=\"$uuid\" memory=(1[3-9]|200)[0-9]* maxmem=300$" \
 run 2 create "$dir/anonymous.cfg" --min 100M
 has err 'the range 100.0 MiB to 64.0 MiB is none within its maxmem, 64.0 MiB'
 
+# a range that is kept for it
+mkdir "$dir/domains.d"
+printf '[pvh]\ndynamic-min = 100M\n[%s]\ndynamic-min = 120M\n%s\n' \
+    "$uuid" 'dynamic-max = 9G' >"$dir/domains.d/a.conf"
+start_fake
+run 0 create "$dir/fixed.cfg" --domains-dir "$dir/domains.d"
+grep '^squeezed.set_range' "$dir/asked" | grep -qF \
+    '{"domid": 9, "dynamic_max": 307200, "dynamic_min": 122880}' ||
+    fail "$what: not the range that is kept: $(cat "$dir/asked")"
+grep '^squeezed.reserve' "$dir/asked" | grep -qF \
+    '"max": 311296, "min": 126976' || fail "$what: $(cat "$dir/asked")"
+start_fake
+run 0 create "$dir/fixed.cfg" --domains-dir "$dir/domains.d" --min 64M
+grep -q '"dynamic_min": 65536' "$dir/asked" || fail "$what: --min isn't first"
+
 # -c and -V: paused they would wait for ever.
 start_host
 run 0 create -cV "$dir/fixed.cfg"

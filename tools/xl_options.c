@@ -8,8 +8,9 @@
 #include <string.h>
 
 #define DEFAULT_SOCKET     "/run/squeezed/socket"
+#define DEFAULT_DOMAINS    "/etc/squeezed/domains.d"
 #define DEFAULT_TIMEOUT_MS 60000
-#define OPTION_WIDTH       16
+#define OPTION_WIDTH       18
 
 /* While it is being parsed. */
 struct parser {
@@ -35,7 +36,7 @@ fail(struct parser *parser, const char *format, ...)
 
 /* ------------------------------------------------------------- our options */
 
-enum kind { KIND_FLAG, KIND_SIZE, KIND_TIME, KIND_PATH };
+enum kind { KIND_FLAG, KIND_SIZE, KIND_TIME, KIND_SOCKET, KIND_PATH };
 
 static const struct own_option {
     const char *name;
@@ -78,8 +79,14 @@ static const struct own_option {
     { .name = "--socket",
       .label = "PATH",
       .help = "the broker's socket (" DEFAULT_SOCKET ")",
-      .kind = KIND_PATH,
+      .kind = KIND_SOCKET,
       .field = offsetof(struct xl_options, socket_path) },
+    { .name = "--domains-dir",
+      .label = "DIR",
+      .help = "ranges that are kept for machines (" DEFAULT_DOMAINS ")",
+      .kind = KIND_PATH,
+      .field = offsetof(struct xl_options, domains_dir),
+      .starts = true },
     { .name = "--help",
       .help = "this help",
       .field = offsetof(struct xl_options, help) },
@@ -121,8 +128,8 @@ set_time(const struct parser *parser, const struct own_option *option,
 }
 
 static bool
-set_path(const struct parser *parser, const struct own_option *option,
-         const char *text)
+set_socket(const struct parser *parser, const struct own_option *option,
+           const char *text)
 {
     if (!*text || strlen(text) > CLIENT_SOCKET_PATH_MAX)
         return false;
@@ -149,7 +156,10 @@ set_own(struct parser *parser, const struct own_option *option,
                     "%s '%s' is no time (such as 2m, or 10 for seconds)",
                     option->name, text);
     case KIND_PATH:
-        return set_path(parser, option, text) ||
+        *(const char **)field_of(parser, option) = text;
+        break;
+    case KIND_SOCKET:
+        return set_socket(parser, option, text) ||
                fail(parser, "%s '%s': a socket's path has 1 to %d bytes",
                     option->name, text, CLIENT_SOCKET_PATH_MAX);
     }
@@ -401,6 +411,7 @@ xl_options_parse(struct xl_options *options, const struct xl_verb *verbs,
                              .message_size = message_size };
 
     *options = (struct xl_options){ .socket_path = DEFAULT_SOCKET,
+                                    .domains_dir = DEFAULT_DOMAINS,
                                     .timeout_ms = DEFAULT_TIMEOUT_MS };
     if (argc > XL_WORDS_MAX / 2)
         return fail(&parser, "more than %d words", XL_WORDS_MAX / 2);

@@ -33,6 +33,7 @@ struct xl_options {
     const struct xl_verb *verb; /* NULL: none was given */
     /* ours */
     const char *socket_path;
+    const char *domains_dir;
     bool help;
     bool version;
     bool require;

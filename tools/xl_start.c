@@ -5,6 +5,7 @@
 #include "tools/xl_run.h"
 #include "tools/xl_squeeze.h"
 
+#include "common/range_rules.h"
 #include "common/units.h"
 #include "sq_limits.h"
 
@@ -263,6 +264,33 @@ check_range(struct start *s, uint64_t max_kib)
     return fail(s, EXIT_USAGE);
 }
 
+/* What the administrator keeps for it, as far as it fits; the command line
+ * comes first. */
+static void
+take_rule(struct start *s, uint64_t max_kib)
+{
+    const struct xl_options *o = s->options;
+    struct range_rules rules = { 0 };
+    const struct range_rule *rule;
+    struct amounts *a = &s->amounts;
+    uint8_t uuid[UUID_BYTES] = { 0 };
+    char name[RANGE_NAME];
+
+    if (o->min_kib || o->max_kib)
+        return;
+    parse_uuid(s->machine.uuid, uuid);
+    range_base_name(s->machine.name, name);
+    range_rules_read(&rules, o->domains_dir);
+    rule = range_rules_find(&rules, uuid, name);
+    if (rule && rule->has_range && mib_up(rule->min_kib) <= max_kib) {
+        a->has_range = true;
+        a->range_min_kib = mib_up(rule->min_kib);
+        a->range_max_kib = max_u64(a->range_min_kib,
+                                   mib_down(min_u64(rule->max_kib, max_kib)));
+    }
+    range_rules_done(&rules);
+}
+
 /* A restored machine has the memory that it had: xl can't give it another. */
 static bool
 choose_amounts(struct start *s)
@@ -277,6 +305,7 @@ choose_amounts(struct start *s)
         o->min_kib || o->max_kib || (!is_restore(s) && target_kib < max_kib);
     a->range_min_kib = mib_up(o->min_kib ? o->min_kib : target_kib);
     a->range_max_kib = mib_down(o->max_kib ? o->max_kib : max_kib);
+    take_rule(s, max_kib);
     if (a->has_range && !check_range(s, max_kib))
         return false;
     a->low_kib = a->high_kib = target_kib;

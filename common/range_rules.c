@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "squeezed/range_rules.h"
+#include "common/range_rules.h"
 
 #include "common/ini.h"
 #include "common/log.h"
