@@ -38,6 +38,7 @@ enum pending_kind {
     PENDING_TRANSFER,
     PENDING_LOGIN,
     PENDING_ORDER,
+    PENDING_OVER,
     PENDING_REWRITE
 };
 

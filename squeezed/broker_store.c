@@ -91,12 +91,15 @@ login_stored(struct pending *w, enum err error);
 static void
 order_stored(struct pending *w, enum err error);
 static void
+over_stored(struct pending *w, enum err error);
+static void
 rewrite_stored(struct pending *w, enum err error);
 
 static void (*const when_stored[])(struct pending *w, enum err error) = {
     [PENDING_GRANT] = grant_stored,       [PENDING_RELEASE] = release_stored,
     [PENDING_TRANSFER] = transfer_stored, [PENDING_LOGIN] = login_stored,
-    [PENDING_ORDER] = order_stored,       [PENDING_REWRITE] = rewrite_stored,
+    [PENDING_ORDER] = order_stored,       [PENDING_OVER] = over_stored,
+    [PENDING_REWRITE] = rewrite_stored,
 };
 
 static void
@@ -668,7 +671,8 @@ take_stored_entry(struct broker *b, const struct ledger_entry *stored_entry)
     enum err error;
 
     e.created_us = b->now_us;
-    e.over = false;
+    e.over = e.over && e.transferred;
+    e.over_stored = e.over;
     e.login_seq = 0;
     e.storing = false;
     e.unwanted = false;
@@ -875,6 +879,39 @@ tend_rewrite(struct broker *b, struct ledger_entry *e, int64_t *next_us)
         *next_us = min_i64(*next_us, e->rewrite_us);
 }
 
+static void
+over_stored(struct pending *w, enum err error)
+{
+    struct ledger_entry *e = find_entry(w->broker, w->id);
+
+    if (!error || !e || !e->over)
+        return;
+    e->over_stored = false;
+    e->retry_us = w->broker->now_us + RETRY_US;
+}
+
+/* That its promise has ended is stored: after a restart nothing may tell any
+ * more (a domain that was built, gave memory away and was paused looks like
+ * one under construction). */
+static void
+store_over(struct broker *b, struct ledger_entry *e, int64_t *next_us)
+{
+    struct pending *w;
+
+    if (e->state != ENTRY_OWNED || !e->over || e->over_stored)
+        return;
+    if (e->retry_us > b->now_us) {
+        *next_us = min_i64(*next_us, e->retry_us);
+        return;
+    }
+    w = pending_new(b, PENDING_OVER, e->id, NULL, NULL);
+    if (!w)
+        return;
+    e->retry_us = 0;
+    e->over_stored = true;
+    persist(b, LEDGER_PUT, e, false, w);
+}
+
 /* Removes it if it is over.  *next_us: no later than when it may be. */
 static void
 tend_entry(struct broker *b, struct ledger_entry *e, int64_t *next_us)
@@ -883,6 +920,7 @@ tend_entry(struct broker *b, struct ledger_entry *e, int64_t *next_us)
 
     if (!why) {
         tend_rewrite(b, e, next_us);
+        store_over(b, e, next_us);
         if (e->state == ENTRY_GRANTED)
             *next_us = min_i64(*next_us, e->hold_until_us);
         if (e->state == ENTRY_GRANTED && e->has_uuid)

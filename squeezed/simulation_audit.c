@@ -455,9 +455,6 @@ audit_is_settled(const struct audit *a, const struct simulation_now *now)
 
         if (could_take(a, d, kib, a->start_us + now->t_us))
             takes = true;
-        /* It is saved for one that can't have its minimum. */
-        if (d->movable && d->held_kib < d->lower_kib)
-            return true;
     }
     return !takes;
 }

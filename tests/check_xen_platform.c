@@ -624,6 +624,12 @@ START_TEST(a_transfer_sets_the_limit)
     ck_assert_int_eq(loaded_entry("a-1")->state, ENTRY_OWNED);
     ck_assert_uint_eq(loaded_entry("a-1")->domid, 5);
     ck_assert(!loaded_entry("a-1")->has_owner_uuid);
+    ck_assert(!loaded_entry("a-1")->over);
+    entry.transferred = entry.over = true;
+    ck_assert_int_eq(persist(&put, 1), ERR_NONE);
+    ck_assert_int_eq(load(), ERR_NONE);
+    ck_assert(loaded_entry("a-1")->over);
+    ck_assert_uint_eq(loaded_entry("a-1")->domid, 5);
 }
 END_TEST
 

@@ -158,6 +158,7 @@ host_take(struct host *host, const struct snapshot *snapshot, size_t i)
     d->facts = *f;
     derive(d);
     d->setting = 0;
+    d->hopeless = false;
     d->promise_kib = 0;
     d->committed_kib = allowed_kib(f);
     host->domains_kib += (uint64_t)((int64_t)f->actual_kib + f->offset_kib);

@@ -70,6 +70,7 @@ struct domain {
     struct judgement judgement;
     bool movable;     /* managed, balloons, and may be touched now */
     bool touchable;   /* the same, but for its balloon */
+    bool hopeless;    /* below its minimum, and that can't be had for it */
     uint32_t setting; /* of the planner: its place in the plan, from 1; 0 */
     /* Derived at each look. */
     uint64_t held_kib;  /* max(limit, actual - extra): what its target can

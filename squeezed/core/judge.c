@@ -279,6 +279,15 @@ judge_lag(struct domain *d, int64_t remaining_us, int64_t now_us)
     j->reach_kib = reach;
 }
 
+bool
+judge_fell_short(const struct domain *d, int64_t now_us)
+{
+    const struct judgement *j = &d->judgement;
+
+    return j->working && j->lagging && is_still(j, now_us) &&
+           j->reach_kib < sub_or_0(d->facts.actual_kib, d->facts.extra_kib);
+}
+
 void
 judge_relax(struct domain *d)
 {

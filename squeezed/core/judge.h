@@ -89,6 +89,11 @@ judge_gift_kib(const struct domain *domain, int64_t horizon_us, int64_t now_us);
 void
 judge_lag(struct domain *domain, int64_t remaining_us, int64_t now_us);
 
+/* It was moving when it began to lag, and has stopped before it got as far as
+ * was expected of it. */
+bool
+judge_fell_short(const struct domain *domain, int64_t now_us);
+
 /* Nobody waits any more. */
 void
 judge_relax(struct domain *domain);

@@ -81,6 +81,7 @@ ledger_untransfer(struct ledger *ledger, struct ledger_entry *entry)
     entry->transferred = false;
     entry->storing = false;
     entry->over = false;
+    entry->over_stored = false;
     count_entry(ledger, entry, +1);
 }
 

@@ -32,9 +32,10 @@ struct ledger_entry {
     enum entry_state state;
     uint32_t domid;   /* its owner, once it was transferred */
     bool transferred; /* domid is set; stays true while leaving */
-    bool storing;  /* its transfer is not stored yet, and may come to nothing */
-    bool over;     /* the domain is built: its promise has ended */
-    bool has_uuid; /* waits for a domain of this UUID */
+    bool storing; /* its transfer is not stored yet, and may come to nothing */
+    bool over;    /* the domain is built: its promise has ended, */
+    bool over_stored; /* and that is stored, or on its way */
+    bool has_uuid;    /* waits for a domain of this UUID */
     uint8_t uuid[UUID_BYTES];
     /* The domain that it was transferred to is one of this UUID: domids come
      * back. */

@@ -213,9 +213,13 @@ find_new_laggards(struct planner *p, struct tally *t, const struct motion *m,
         struct domain *d = &p->host.domains[i];
         const struct domain_facts *f = &d->facts;
 
-        if (d->movable && d->judgement.working && !d->judgement.lagging &&
-            judge_gift_kib(d, patience, now_us) <
-                sub_or_0(f->actual_kib, f->target_kib)) {
+        if (!d->movable || !d->judgement.working)
+            continue;
+        if (d->judgement.lagging) {
+            if (judge_fell_short(d, now_us))
+                judge_lag(d, remaining, now_us);
+        } else if (judge_gift_kib(d, patience, now_us) <
+                   sub_or_0(f->actual_kib, f->target_kib)) {
             judge_lag(d, remaining, now_us);
             t->lagging++;
         }
@@ -314,6 +318,8 @@ look(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
     host_end(&p->host, snapshot, &p->ledger);
     end_promises(p);
     tally_end(t, p);
+    if (t->hopeless > 0)
+        shares_gather(p, now_us);
 }
 
 void

@@ -17,6 +17,8 @@ share_of_domain(const struct domain *d, int64_t now_us)
     if (judge_is_stuck(d, now_us) && d->held_kib > d->lower_kib)
         m.lower_pages = m.upper_pages =
             min_u64(d->held_kib, d->upper_kib) / KIB_PER_PAGE;
+    if (d->hopeless)
+        m.lower_pages = m.upper_pages = d->held_kib / KIB_PER_PAGE;
     return m;
 }
 

@@ -39,6 +39,7 @@ add_movable(struct tally *t, const struct domain *d, int64_t now_us)
         t->slack_kib += slack_kib(d, now_us);
         t->indebted += tally_is_stuck_debtor(d, now_us);
     }
+    t->lacking += gives < 0;
     t->held_kib += d->held_kib;
     t->best_kib += gives;
     t->sure_kib += sure;
@@ -63,6 +64,37 @@ tally_add(struct tally *t, const struct domain *d, int64_t now_us)
     t->probing += probe_is_candidate(d) || probe_is_running(d);
 }
 
+/* What a domain lacks of its minimum is squeezed out of others only if it can
+ * be had: domids in front first.  The rest are left as they are, and out of
+ * the sums. */
+static void
+find_hopeless(struct tally *t, const struct planner *p)
+{
+    /* The cushion is for requests. */
+    int64_t can_kib = t->sure_kib - (int64_t)p->settings.cushion_kib;
+
+    for (size_t i = 0; i < p->host.count; i++)
+        if (p->host.domains[i].movable)
+            can_kib += (int64_t)sub_or_0(p->host.domains[i].lower_kib,
+                                         p->host.domains[i].held_kib);
+    for (size_t i = 0; i < p->host.count; i++) {
+        struct domain *d = &p->host.domains[i];
+        int64_t lack_kib = (int64_t)sub_or_0(d->lower_kib, d->held_kib);
+
+        if (!d->movable || lack_kib == 0)
+            continue;
+        d->hopeless = lack_kib > can_kib;
+        if (!d->hopeless) {
+            can_kib -= lack_kib;
+            continue;
+        }
+        t->hopeless++;
+        t->best_kib += lack_kib;
+        t->sure_kib += lack_kib;
+        t->brisk_kib += lack_kib;
+    }
+}
+
 void
 tally_end(struct tally *t, const struct planner *p)
 {
@@ -78,6 +110,8 @@ tally_end(struct tally *t, const struct planner *p)
     t->best_kib += there;
     t->sure_kib += there;
     t->brisk_kib += there;
+    if (t->lacking > 0)
+        find_hopeless(t, p);
 }
 
 void

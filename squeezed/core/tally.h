@@ -22,6 +22,8 @@ struct tally {
     size_t probing;  /* unproven: asked, or to be asked, whether they balloon */
     size_t tended;   /* to be woken, or to be marked */
     size_t indebted; /* stuck, and above their minimum */
+    size_t lacking;  /* below their minimum */
+    size_t hopeless; /* of these, what can't have it */
 };
 
 void

@@ -23,17 +23,27 @@ struct demand {
     uint64_t deviation_kib; /* how far they are from what they should be */
 };
 
+static uint64_t
+distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
 /* The target that costs no headroom: down to the share at once; up to what
  * the domain holds anyway. */
 static uint64_t
 costless_target(const struct domain *d)
 {
-    if (d->share_kib <= d->held_kib)
-        return d->share_kib;
     /* Below its minimum it takes one write, once there is enough: until then
      * nothing is written, whatever its target is. */
     if (d->held_kib < d->lower_kib)
         return NEXT_AS_IT_IS;
+    /* A guest that was woken by a page less keeps that until it has moved. */
+    if (d->judgement.working && d->judgement.poked &&
+        distance(d->share_kib, d->facts.target_kib) <= KIB_PER_PAGE)
+        return NEXT_AS_IT_IS;
+    if (d->share_kib <= d->held_kib)
+        return d->share_kib;
     /* What a guest rests above its target is not worth a write. */
     if (d->judgement.slack_kib > 0)
         return min_u64(d->facts.target_kib, d->held_kib);
@@ -57,12 +67,6 @@ grow_step(struct domain *d)
         d->grow_step_kib = page_up(max_u64(gap / GROW_STEPS, GROW_STEP_KIB));
     return min_u64(
         gap, max_u64(d->grow_step_kib, sub_or_0(d->lower_kib, d->held_kib)));
-}
-
-static uint64_t
-distance(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : b - a;
 }
 
 /* How far this domain's target or limit are from what they should be. */

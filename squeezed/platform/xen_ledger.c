@@ -13,7 +13,7 @@
 /* Storing */
 
 /* What one change of the ledger writes at most. */
-enum { LINES_PER_CHANGE = 5 };
+enum { LINES_PER_CHANGE = 6 };
 
 struct line {
     char path[sizeof(KEY_LEDGER) + LIMIT_CLIENT_CHARS + LIMIT_ID_CHARS + 32];
@@ -105,6 +105,8 @@ put(struct script *script, const struct ledger_entry *entry)
                   decimal((uint64_t)entry->hold_until_wall_ms, number));
     if (entry->has_uuid)
         add_entry(script, entry, LEAF_UUID, format_uuid(entry->uuid, uuid));
+    if (entry->over)
+        add_entry(script, entry, LEAF_OVER, "1");
 }
 
 static void
@@ -289,7 +291,7 @@ xen_writes_free(struct xen_writes *list)
 /* Reading: clients, then their entries, then the values of those, all sent as
  * soon as they are known; the last reply completes. */
 
-enum { FIELDS = 5 };
+enum { FIELDS = 6 };
 
 struct load_item;
 
@@ -373,6 +375,14 @@ read_owner_uuid(struct ledger_entry *entry, const char *text)
     return entry->has_owner_uuid;
 }
 
+/* Anything else: it counts on, which harms nobody. */
+static bool
+read_over(struct ledger_entry *entry, const char *text)
+{
+    entry->over = strcmp(text, "1") == 0;
+    return true;
+}
+
 static const struct field {
     const char *leaf;
     bool (*read)(struct ledger_entry *entry, const char *text);
@@ -383,6 +393,7 @@ static const struct field {
     { "/" LEAF_OWNER_UUID, read_owner_uuid, "not a UUID" },
     { "/" LEAF_HOLD_UNTIL, read_hold_until, "not a time in milliseconds" },
     { "/" LEAF_UUID, read_uuid, "not a UUID" },
+    { "/" LEAF_OVER, read_over, NULL },
 };
 
 static void
