@@ -4,6 +4,7 @@
 #include "common/floor.h"
 
 #include "squeezed/core/condition.h"
+#include "squeezed/core/judge.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -103,7 +104,6 @@ static const struct field domain_fields[] = {
     { "actual_kib", offsetof(struct domain, facts.actual_kib) },
     { "limit_kib", offsetof(struct domain, facts.limit_kib) },
     { "promise_kib", offsetof(struct domain, promise_kib) },
-    { "floor_kib", offsetof(struct domain, lower_kib) },
 };
 
 /* ------------------------------------------------------------------- parts */
@@ -116,7 +116,7 @@ sum_host(const struct planner *p, struct host_sums *ret)
 }
 
 static json_t *
-host_object(const struct planner *p)
+host_object(const struct planner *p, uint64_t missing_kib)
 {
     json_t *object = json_object();
     struct host_sums sums;
@@ -124,6 +124,7 @@ host_object(const struct planner *p)
     sum_host(p, &sums);
     put_fields(object, &sums, host_fields, COUNT(host_fields));
     put(object, "headroom_kib", json_integer(sums.headroom_kib));
+    put(object, "missing_kib", status_number(missing_kib));
     return object;
 }
 
@@ -153,7 +154,11 @@ domain_object(const struct domain *d, struct platform *platform, int64_t now_us)
     put(object, "state",
         json_string(domain_state_name(host_domain_state(d, now_us))));
     put_fields(object, d, domain_fields, COUNT(domain_fields));
-    put(object, "ceiling_kib", json_null());
+    put(object, "floor_kib", status_number(judge_floor_kib(d, now_us)));
+    put(object, "ceiling_kib",
+        d->facts.ceiling_kib == CEILING_NONE
+            ? json_null()
+            : status_number(d->facts.ceiling_kib));
     put(object, "offset_kib", json_integer(d->facts.offset_kib));
     put(object, "rate_kib_s", rate ? status_number(rate) : json_null());
     put(object, "used_kib", json_null());
@@ -281,7 +286,7 @@ status_build(struct broker *broker, struct platform *platform, int64_t now_us)
     put(object, "platform", status_text(view.platform));
     put(object, "policy", status_text(p->settings.policy->name));
     put(object, "state", json_string(host_condition_name(host_condition(p))));
-    put(object, "host", host_object(p));
+    put(object, "host", host_object(p, view.missing_kib));
     put(object, "domains", domain_list(&p->host, platform, now_us));
     put(object, "reservations", reservation_list(&p->ledger, now_us));
     put(object, "queue", queue_list(broker, now_us));

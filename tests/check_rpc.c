@@ -355,6 +355,7 @@ START_TEST(status)
     d = json_array_get(json_object_get(s, "domains"), 1);
     ck_assert_str_eq(text_at(d, "name"), "b?s\"e");
     text_at(d, "range_error");
+    ck_assert_int_eq(number_at(d, "ceiling_kib"), 1572864);
 
     r = json_array_get(json_object_get(s, "reservations"), 0);
     ck_assert_str_eq(text_at(r, "reservation"), ID1);

@@ -88,7 +88,10 @@ usage() {
 }
 usage 'no verb given'
 usage "no verb 'explode'" explode
-usage "no verb 'events'" events
+usage "no verb 'event'" event
+usage 'there is no JSON of it' metrics --json
+usage "SIZE 'x' is no size" target web x
+usage 'DOMAIN is missing' freeze
 usage 'unknown option --wait' status --wait
 usage 'unknown option --client' --client x reserve 1G
 usage 'MIN is missing' reserve
@@ -213,6 +216,41 @@ has out '{"error": {"code": -32006, '
 run 0 range web 1G 8G
 called 'squeezed.set_range {"domid": 3, "dynamic_max": 8388608, '\
 '"dynamic_min": 1048576}'
+run 0 target web 2G
+called 'squeezed.set_target {"domid": 3, "target": 2097152}'
+is_empty out
+run 0 auto 7
+called 'squeezed.set_auto {"domid": 7}'
+run 0 freeze web
+called 'squeezed.freeze {"domid": 3}'
+run 1 freeze 99
+has err 'there is no domain 99 (unknown-domain)'
+run 0 thaw 7
+called 'squeezed.thaw {"domid": 7}'
+run 0 metrics
+called 'GET /metrics'
+has_line out '# EOF'
+# The events of this broker end: as if it had been stopped.
+export TZ=UTC
+run 3 events
+called 'GET /v1/events'
+has_line out '22:13:20.123  grant        request 2, client x, amount 1.0 GiB, '\
+'took 505 ms'
+has_line out '22:13:21.000  refusal      request 3, client y, reason '\
+'uncooperative, domids 3 7, not wait'
+has_line out '22:13:21.001  state        domid 4, name e?[31m, state ok'
+[ "$(wc -l <"$dir/out")" = 3 ] || fail "$what: not three lines"
+has_line err "squeezectl: events: the broker on $dir/socket has ended"
+run 3 --json events
+has_line out '{"event":"grant","request":2,"client":"x","amount_kib":1048576,'\
+'"took_ms":505,"t_ms":1700000000123}'
+what='events to somebody who has left'
+"$squeezectl" --socket "$dir/socket" events 2>"$dir/err" | true
+is_empty err
+what='events with nowhere to write'
+"$squeezectl" --socket "$dir/socket" events >/dev/full 2>"$dir/err"
+[ $? = 1 ] || fail "$what: not exit status 1"
+has err "can't write the events"
 run 0 balance
 called 'squeezed.balance {}'
 is_empty out

@@ -153,11 +153,35 @@ static const struct reaction {
       .number = 66,
       .error = "{\"code\": -32004, \"message\": \"no such range\", "
                "\"data\": {\"reason\": \"invalid\"}}" },
+    { .method = "squeezed.set_range", .result = "null" },
+    { .method = "squeezed.set_target", .result = "null" },
+    { .method = "squeezed.set_auto", .result = "null" },
+    { .method = "squeezed.freeze",
+      .key = "domid",
+      .number = 99,
+      .error = "{\"code\": -32006, \"message\": \"there is no domain 99\", "
+               "\"data\": {\"reason\": \"unknown-domain\"}}" },
     { .method = "squeezed.freeze", .result = "null" },
     { .method = "squeezed.thaw", .result = "null" },
-    { .method = "squeezed.set_range", .result = "null" },
     { .method = "squeezed.balance", .result = "null" },
     { .method = "squeezed.login", .result = "null" },
+};
+
+/* What is got instead of asked for. */
+static const struct page {
+    const char *path, *status, *type, *body;
+} pages[] = {
+    { "/metrics", "200 OK", "text/plain", "# EOF\n" },
+    { "/v1/events", "200 OK", "text/event-stream",
+      ": squeezed 0.1\n\n"
+      "event: grant\ndata: {\"request\":2,\"client\":\"x\",\"amount_kib\":"
+      "1048576,\"took_ms\":505,\"t_ms\":1700000000123}\n\n"
+      ": still here\n\n"
+      "event: refusal\ndata: {\"request\":3,\"client\":\"y\",\"reason\":"
+      "\"uncooperative\",\"domids\":[3,7],\"wait\":false,\"t_ms\":"
+      "1700000001000}\n\n"
+      "event: state\ndata: {\"domid\":4,\"name\":\"e\\u001b[31m\","
+      "\"state\":\"ok\",\"why\":null,\"t_ms\":1700000001001}\n\n" },
 };
 
 static FILE *notes;
@@ -230,6 +254,26 @@ answer(int fd, const struct reaction *reaction)
     send_all(fd, "200 OK", "application/json", body);
 }
 
+/* False if the request is none for a page. */
+static bool
+serve_page(int fd, const char *request)
+{
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        const struct page *page = &pages[i];
+        size_t length = strlen(page->path);
+
+        if (strncmp(request, "GET ", 4) != 0 ||
+            strncmp(request + 4, page->path, length) != 0 ||
+            request[4 + length] != ' ')
+            continue;
+        fprintf(notes, "GET ");
+        note(page->path);
+        send_all(fd, page->status, page->type, page->body);
+        return true;
+    }
+    return false;
+}
+
 /* Until it closes, or says that nothing more will come. */
 static void
 await_the_end(int fd)
@@ -285,6 +329,8 @@ serve(int fd)
             return;
         length += (size_t)got;
         request[length] = '\0';
+        if (strstr(request, "\r\n\r\n") && serve_page(fd, request))
+            return;
         body = whole_body(request);
     }
     call = json_loads(body ? body : "", 0, NULL);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Prints the names that people and clients depend on, for the check that the
  * manual has them all: `key NAME DEFAULT FLAG...`, `method NAME`, `error CODE
- * NAME`. */
+ * NAME`, `event NAME`, `metric NAME`. */
 #include "common/err.h"
 #include "squeezed/config.h"
+#include "squeezed/metrics.h"
 #include "squeezed/rpc.h"
 
 #include <stdio.h>
@@ -37,11 +38,27 @@ list_errors(void)
             printf("error %d %s\n", err_rpc_code(e), err_name(e));
 }
 
+static void
+list_events(void)
+{
+    for (enum news_kind kind = 0; kind < NEWS_KINDS; kind++)
+        printf("event %s\n", news_name(kind));
+}
+
+static void
+list_metrics(void)
+{
+    for (size_t i = 0; metrics_name(i); i++)
+        printf("metric %s\n", metrics_name(i));
+}
+
 int
 main(void)
 {
     list_keys();
     list_methods();
     list_errors();
+    list_events();
+    list_metrics();
     return 0;
 }

@@ -40,6 +40,7 @@ struct verb {
     struct param params[VERB_PARAMS_MAX]; /* ends with an empty label */
     int64_t timeout_ms;                   /* 0: as long as it takes */
     show_result *show;                    /* NULL: no news is good news */
+    const char *page; /* of act, where it reads one instead of calling */
     /* What a result that came is worth as exit status, said on standard error
      * if it isn't 0; NULL: 0. */
     int (*judge)(const json_t *result);

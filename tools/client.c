@@ -70,6 +70,15 @@ on_close(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
+static long
+http_status(const struct transfer *transfer)
+{
+    long status = 0;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
 static size_t
 on_body(char *data, size_t size, size_t count, void *arg)
 {
@@ -77,6 +86,10 @@ on_body(char *data, size_t size, size_t count, void *arg)
     size_t length = size * count; /* size is 1 */
     char *body;
 
+    if (transfer->call->page && http_status(transfer) == 200)
+        return transfer->call->take(transfer->call->context, data, length)
+                   ? length
+                   : 0;
     if (length > ANSWER_BYTES_MAX - transfer->length) {
         transfer->too_long = true;
         return 0;
@@ -91,7 +104,7 @@ on_body(char *data, size_t size, size_t count, void *arg)
 }
 
 static bool
-encode(struct transfer *transfer)
+encode_call(struct transfer *transfer)
 {
     json_t *request = json_pack("{s:s, s:s, s:O, s:i}", "jsonrpc", "2.0",
                                 "method", transfer->call->method, "params",
@@ -101,7 +114,21 @@ encode(struct transfer *transfer)
         return false;
     transfer->request = json_dumps(request, JSON_COMPACT);
     json_decref(request);
+    if (transfer->request)
+        curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, transfer->request);
     return transfer->request != NULL;
+}
+
+/* What is asked for. */
+static bool
+encode(struct transfer *transfer)
+{
+    const char *page = transfer->call->page;
+    char url[100];
+
+    snprintf(url, sizeof(url), "http://localhost%s", page ? page : "/");
+    curl_easy_setopt(transfer->easy, CURLOPT_URL, url); /* copies it */
+    return page || encode_call(transfer);
 }
 
 static bool
@@ -114,13 +141,11 @@ set_up(struct transfer *transfer)
         curl_slist_append(NULL, "Content-Type: application/json");
     if (!easy || !transfer->multi || !transfer->headers || !encode(transfer))
         return false;
-    curl_easy_setopt(easy, CURLOPT_URL, "http://localhost/");
     curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH,
                      transfer->call->socket_path);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer->request);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS,
                      (long)transfer->call->timeout_ms);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
@@ -315,7 +340,6 @@ static void
 take_body(struct transfer *transfer)
 {
     struct client_answer *answer = transfer->answer;
-    long status = 0;
     json_t *body = json_loadb(transfer->body ? transfer->body : "",
                               transfer->length, JSON_ALLOW_NUL, NULL);
     json_t *error = json_object_get(body, "error");
@@ -328,13 +352,18 @@ take_body(struct transfer *transfer)
         answer->end = CLIENT_RESULT;
         answer->result = json_incref(result);
     } else {
-        curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
         say(answer,
             "what answers on %s is no squeezed: HTTP status %ld without a "
             "JSON-RPC answer",
-            transfer->call->socket_path, status);
+            transfer->call->socket_path, http_status(transfer));
     }
     json_decref(body);
+}
+
+static bool
+took_page(const struct transfer *transfer)
+{
+    return transfer->call->page && http_status(transfer) == 200;
 }
 
 static void
@@ -347,7 +376,11 @@ perform(struct transfer *transfer)
         return;
     }
     code = attempt_until_connected(transfer);
-    if (code == CURLE_OK)
+    if (took_page(transfer) &&
+        (code == CURLE_OK || code == CURLE_WRITE_ERROR)) {
+        transfer->answer->end = CLIENT_RESULT;
+        transfer->answer->result = json_null();
+    } else if (code == CURLE_OK)
         take_body(transfer);
     else if (transfer->answer->interrupted)
         transfer->answer->end = CLIENT_INTERRUPTED;

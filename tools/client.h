@@ -14,6 +14,12 @@ struct client_call {
     const char *method;
     json_t *params;     /* an object; stays the caller's */
     int64_t timeout_ms; /* for the whole answer; 0: none */
+    /* Instead of a call: the page at this path, which is handed on as it
+     * comes.  take() returns false to have no more of it.  At its end
+     * (CLIENT_RESULT) the result is null. */
+    const char *page;
+    bool (*take)(void *context, const char *bytes, size_t length);
+    void *context;
     /* SIGINT, SIGTERM and SIGHUP cancel the call instead of ending the
      * process, and stay blocked afterwards: for calls whose answer must not
      * get lost before it is printed. */

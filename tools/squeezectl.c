@@ -6,6 +6,7 @@
 #include "tools/arguments.h"
 #include "tools/client.h"
 #include "tools/exec.h"
+#include "tools/follow.h"
 #include "tools/hook.h"
 #include "tools/resolve.h"
 #include "tools/show.h"
@@ -38,6 +39,8 @@ undo_reserve(const json_t *result);
 
 static int
 act_hook(const struct arguments *arguments);
+static int
+act_page(const struct arguments *arguments);
 
 /* What a reservation is asked for with. */
 /* clang-format off */
@@ -72,6 +75,14 @@ static const struct verb verbs[] = {
     { .name = "balance",
       .method = "squeezed.balance",
       .help = "wait until the host is balanced or nothing more can be done" },
+    { .name = "events",
+      .page = "/v1/events",
+      .act = act_page,
+      .help = "follow what happens, one line each, until Ctrl-C" },
+    { .name = "metrics",
+      .page = "/metrics",
+      .act = act_page,
+      .help = "the counters and gauges that a monitoring system reads" },
     { .name = "plan",
       .method = "squeezed.plan",
       .help = "what a reservation would get, from whom; changes nothing",
@@ -128,6 +139,27 @@ static const struct verb verbs[] = {
                     .optional = true },
                   { .label = "EXTRA", .key = "extra", .optional = true } },
       .act = act_hook },
+    { .name = "target",
+      .method = "squeezed.set_target",
+      .help = "give a domain at most this much of its range",
+      .params = { { .label = "DOMAIN", .key = "domid", .kind = PARAM_DOMAIN },
+                  { .label = "SIZE", .key = "target", .kind = PARAM_SIZE } },
+      .timeout_ms = ANSWER_TIMEOUT_MS },
+    { .name = "auto",
+      .method = "squeezed.set_auto",
+      .help = "let the broker use a domain's whole range again",
+      .params = { { .label = "DOMAIN", .key = "domid", .kind = PARAM_DOMAIN } },
+      .timeout_ms = ANSWER_TIMEOUT_MS },
+    { .name = "freeze",
+      .method = "squeezed.freeze",
+      .help = "leave a domain's memory alone: for saving and migrating it",
+      .params = { { .label = "DOMAIN", .key = "domid", .kind = PARAM_DOMAIN } },
+      .timeout_ms = ANSWER_TIMEOUT_MS },
+    { .name = "thaw",
+      .method = "squeezed.thaw",
+      .help = "the end of freeze",
+      .params = { { .label = "DOMAIN", .key = "domid", .kind = PARAM_DOMAIN } },
+      .timeout_ms = ANSWER_TIMEOUT_MS },
     { .name = "login",
       .method = "squeezed.login",
       .help = "drop a client's reservations that no domain owns",
@@ -408,6 +440,78 @@ act_hook(const struct arguments *arguments)
              arguments->values[0]);
     complain(arguments, message);
     return EXIT_USAGE;
+}
+
+static bool
+take_page(void *context, const char *bytes, size_t length)
+{
+    (void)context;
+    return fwrite(bytes, 1, length, stdout) == length;
+}
+
+static bool
+take_events(void *context, const char *bytes, size_t length)
+{
+    return follow_feed(context, bytes, length);
+}
+
+/* Events end with the broker; or by us, if nobody reads what we write. */
+static int
+end_events(const struct arguments *arguments, const struct follow *follow)
+{
+    char message[300];
+
+    if (follow->error == EPIPE)
+        return EXIT_DONE; /* `| head`, say */
+    if (follow->error) {
+        snprintf(message, sizeof(message), "can't write the events: %s",
+                 strerror(follow->error));
+        complain(arguments, message);
+        return EXIT_REFUSED;
+    }
+    if (strncmp(follow->last_word, "dropped", 7) == 0) {
+        complain(arguments, follow->last_word);
+        return EXIT_REFUSED;
+    }
+    snprintf(message, sizeof(message), "the broker on %s has ended",
+             arguments->socket_path);
+    complain(arguments, message);
+    return EXIT_NO_BROKER;
+}
+
+/* Pages are for the eyes, or for programs, as they are. */
+static int
+act_page(const struct arguments *arguments)
+{
+    struct follow follow;
+    bool events = strcmp(arguments->verb->name, "events") == 0;
+    struct client_call call = { .socket_path = arguments->socket_path,
+                                .page = arguments->verb->page,
+                                .take = events ? take_events : take_page,
+                                .context = &follow,
+                                .timeout_ms = events ? 0 : ANSWER_TIMEOUT_MS };
+    struct client_answer answer;
+    int status = EXIT_DONE;
+
+    if (arguments->json && !events) {
+        complain(arguments, "there is no JSON of it: leave --json out");
+        return EXIT_USAGE;
+    }
+    follow_init(&follow, stdout, arguments->json);
+    client_call(&call, &answer);
+    if (answer.end == CLIENT_ERROR) {
+        status = refuse(arguments, answer.error);
+    } else if (answer.end != CLIENT_RESULT) {
+        complain(arguments, answer.message);
+        status = EXIT_NO_BROKER;
+    } else if (events) {
+        status = end_events(arguments, &follow);
+    } else if (ferror(stdout)) {
+        status = EXIT_REFUSED;
+    }
+    client_answer_done(&answer);
+    follow_done(&follow);
+    return status;
 }
 
 static int
