@@ -13,6 +13,7 @@ enum {
     GUESTS = 100,
     GRANTS = 1000,
     SQUEEZES = 50,
+    BESIDE = 10,
     GUEST_MIB_S = 1024,
     GRANT_KIB = 64 * KIB_PER_MIB,
     FREE_KIB = 512 * KIB_PER_MIB,
@@ -230,7 +231,7 @@ wait_until_grown(uint64_t rest_kib)
 static void
 bench_squeezes(void)
 {
-    static struct series granted, after_free;
+    static struct series granted, after_free, beside;
     uint64_t rest_kib = free_kib();
     json_t *result;
     double ms;
@@ -240,10 +241,17 @@ bench_squeezes(void)
         add(&granted, ms);
         add(&after_free, number(result, "answer_ms"));
         release(result);
+        /* All guests get their new targets now. */
+        for (int k = 0; k < BESIDE; k++) {
+            result = reserve(GRANT_KIB, &ms);
+            add(&beside, ms);
+            release(result);
+        }
         wait_until_grown(rest_kib);
     }
     print_series("8 GiB squeezed out of all: grant", &granted);
     print_series("  after enough was seen free", &after_free);
+    print_series("64 MiB beside 100 new targets: grant", &beside);
 }
 
 static void

@@ -70,6 +70,9 @@ commit(const struct xsc_change *changes, size_t count)
     xsc_commit(seen.xsc, changes, count, on_reply, &seen);
 }
 
+/* So many requests at a time; what comes later waits for the answers. */
+enum { ON_THE_WIRE = 64 };
+
 static const struct xsc_change two[] = { { "/a", "1" }, { "/b", NULL } };
 
 START_TEST(commits_several)
@@ -263,6 +266,57 @@ serve_start_badly(struct fake *f, const struct xsd_sockmsg *header,
     (void)body;
     answer(header, ids[f->conflicts], strlen(ids[f->conflicts]));
 }
+
+static void
+serve_and_note(struct fake *f, const struct xsd_sockmsg *header,
+               const char *body)
+{
+    (void)f;
+    if (header->type == XS_TRANSACTION_START) {
+        note("", "start");
+        answer(header, "9", 2);
+        return;
+    }
+    if (strcmp(body, "/slow"))
+        note("", body);
+    answer(header, "OK", 3);
+}
+
+/* Behind what is on its way, before what waits. */
+START_TEST(urgent_commits_go_first)
+{
+    fake.serve = serve_nothing;
+    for (int i = 0; i < 200; i++)
+        xsc_read(seen.xsc, 0, "/slow", NULL, NULL);
+    xsc_commit(seen.xsc, two, 2, NULL, NULL);
+    read_key("/late");
+    run_until(&fake.served, ON_THE_WIRE);
+    run_for(5000);
+    ck_assert_uint_eq(fake.served,
+                      ON_THE_WIRE); /* no more than those at a time */
+    xsc_commit_urgent(seen.xsc, two, 1, on_reply, &seen);
+    fake.serve = serve_and_note;
+    for (uint32_t i = 0; i < ON_THE_WIRE; i++)
+        message(XS_READ, fake.last.req_id - (ON_THE_WIRE - 1) + i, 0, "", 0);
+    run_until(&seen.replies, 2);
+    ck_assert_int_eq(strncmp(fake.log, "/a start /late", 14), 0);
+}
+END_TEST
+
+/* A commit that is tried again alone holds up other commits, not these. */
+START_TEST(urgent_commits_wait_for_no_conflict)
+{
+    fake.serve = serve_transactions;
+    fake.conflicts = 5;
+    xsc_commit(seen.xsc, two, 2, on_reply, &seen);
+    run_until(&fake.served, 5);
+    xsc_commit_urgent(seen.xsc, two, 1, on_reply, &seen);
+    run_until(&seen.replies, 1);
+    ck_assert_uint_gt(fake.conflicts, 0);
+    run_until(&seen.replies, 2);
+    ck_assert_int_eq(seen.error, ERR_NONE);
+}
+END_TEST
 
 START_TEST(a_strange_transaction_is_an_error)
 {
@@ -474,7 +528,7 @@ START_TEST(frees_with_requests_pending)
 {
     fill_with_requests();
     if (_i)
-        run_until(&fake.served, 103);
+        run_until(&fake.served, ON_THE_WIRE);
     seen.replies = 0;
     free_client();
     run_for(5 * US_PER_MS);
@@ -496,7 +550,7 @@ END_TEST
 START_TEST(frees_in_lost)
 {
     fill_with_requests();
-    run_until(&fake.served, 103);
+    run_until(&fake.served, ON_THE_WIRE);
     seen.free_in_lost = true;
     hang_up();
     run_until(&seen.losts, 1);
@@ -508,7 +562,7 @@ END_TEST
 START_TEST(frees_in_watch)
 {
     fill_with_requests();
-    run_until(&fake.served, 103);
+    run_until(&fake.served, ON_THE_WIRE);
     seen.free_in_watch = true;
     for (int i = 0; i < 3; i++)
         message(XS_WATCH_EVENT, 0, 0, "p\0t", 4);
@@ -556,7 +610,7 @@ END_TEST
 START_TEST(frees_in_a_lost_reply)
 {
     fill_with_requests();
-    run_until(&fake.served, 103);
+    run_until(&fake.served, ON_THE_WIRE);
     seen.replies = 0;
     seen.free_in_reply = true;
     hang_up();
@@ -602,6 +656,8 @@ suite(void)
     tcase_add_loop_test(t, a_lost_commit_is_told, 0, 4);
     tcase_add_test(t, a_lost_conflict_is_told);
     tcase_add_test(t, lost_commits_are_told);
+    tcase_add_test(t, urgent_commits_go_first);
+    tcase_add_test(t, urgent_commits_wait_for_no_conflict);
     tcase_add_loop_test(t, a_strange_transaction_is_an_error, 0, 5);
     tcase_add_test(t, lists_a_directory);
     tcase_add_test(t, lists_in_parts);

@@ -26,6 +26,8 @@ struct commit {
     TAILQ_ENTRY(commit) waiting; /* while it doesn't run */
     uint32_t transaction;        /* 0: none, or not yet */
     unsigned conflicts;
+    bool alone;  /* runs without others */
+    bool urgent; /* ... or before them: others don't write what it writes */
     size_t unanswered; /* changes on their way */
     int error;         /* the first of this try */
     const char *guard; /* what the first of them must read; NULL: no guard */
@@ -49,7 +51,9 @@ static void
 ask(struct xsc *xsc, struct commit *commit, uint32_t type, char *payload,
     size_t length)
 {
-    struct request request = { .type = type, .operation = &commit->operation };
+    struct request request = { .type = type,
+                               .urgent = commit->urgent,
+                               .operation = &commit->operation };
     struct iovec part = { .iov_base = payload, .iov_len = length };
 
     connection_send(xsc, &request, commit->transaction, &part, 1);
@@ -77,7 +81,8 @@ static void
 run(struct xsc *xsc, struct commit *commit)
 {
     xsc->commits.running++;
-    xsc->commits.alone = commit->conflicts > 0;
+    commit->alone = commit->conflicts > 0;
+    xsc->commits.alone |= commit->alone;
     commit->transaction = 0;
     commit->error = 0;
     if (commit->count == 1) {
@@ -113,7 +118,7 @@ end_try(struct xsc *xsc, struct commit *commit, int error)
     bool again = error == EAGAIN && commit->conflicts < MAX_CONFLICTS;
 
     commits->running--;
-    commits->alone = false;
+    commits->alone &= !commit->alone;
     if (again) {
         commit->conflicts++;
         TAILQ_INSERT_TAIL(&commits->waiting, commit, waiting);
@@ -240,10 +245,13 @@ fill(struct commit *commit, const struct xsc_change *changes, size_t count,
     }
 }
 
+enum commit_kind { COMMIT_PLAIN, COMMIT_GUARDED, COMMIT_URGENT };
+
 static void
 commit_list(struct xsc *xsc, const struct xsc_change *changes, size_t count,
-            bool guarded, xsc_reply *reply, void *arg)
+            enum commit_kind kind, xsc_reply *reply, void *arg)
 {
+    const bool guarded = kind == COMMIT_GUARDED;
     struct request request = { .reply = reply, .arg = arg };
     struct commit *commit = NULL;
     size_t size;
@@ -263,6 +271,11 @@ commit_list(struct xsc *xsc, const struct xsc_change *changes, size_t count,
     };
     fill(commit, changes, count, guarded);
     operation_start(xsc, &commit->operation);
+    commit->urgent = kind == COMMIT_URGENT;
+    if (commit->urgent) {
+        run(xsc, commit);
+        return;
+    }
     TAILQ_INSERT_TAIL(&xsc->commits.waiting, commit, waiting);
     run_waiting(xsc);
 }
@@ -271,7 +284,14 @@ void
 xsc_commit(struct xsc *xsc, const struct xsc_change *changes, size_t count,
            xsc_reply *reply, void *arg)
 {
-    commit_list(xsc, changes, count, false, reply, arg);
+    commit_list(xsc, changes, count, COMMIT_PLAIN, reply, arg);
+}
+
+void
+xsc_commit_urgent(struct xsc *xsc, const struct xsc_change *changes,
+                  size_t count, xsc_reply *reply, void *arg)
+{
+    commit_list(xsc, changes, count, COMMIT_URGENT, reply, arg);
 }
 
 void
@@ -284,5 +304,5 @@ xsc_commit_if(struct xsc *xsc, const struct xsc_change *guard,
     assert(count > 0 && count <= XSC_GUARDED_MAX && guard->value);
     all[0] = *guard;
     memcpy(&all[1], changes, count * sizeof(*changes));
-    commit_list(xsc, all, count + 1, true, reply, arg);
+    commit_list(xsc, all, count + 1, COMMIT_GUARDED, reply, arg);
 }

@@ -101,6 +101,12 @@ connection_end(struct xsc *xsc, struct request *request, int error)
         start_timer(&xsc->local_timer, 0);
 }
 
+size_t
+connection_pending(const struct xsc *xsc)
+{
+    return xsc->pending.count + lanes_count(&xsc->waiting);
+}
+
 /* Next time it takes twice as long. */
 static void
 connect_later(struct xsc *xsc)
@@ -120,7 +126,6 @@ connection_close(struct xsc *xsc)
         close(xsc->fd);
     xsc->fd = -1;
     xsc->state = CONNECTION_DOWN;
-    xsc->written = false;
     evbuffer_drain(xsc->output, evbuffer_get_length(xsc->output));
 }
 
@@ -129,16 +134,18 @@ static void
 lose(struct xsc *xsc, const char *why)
 {
     bool was_up = xsc->state == CONNECTION_UP;
-    struct queue pending = xsc->pending;
+    struct queue ended[1 + LANES] = { xsc->pending };
 
     xsc->pending = (struct queue){ .ring = NULL };
+    lanes_drop(&xsc->waiting, &ended[1]);
     connection_close(xsc);
     wire_done(&xsc->reader);
     /* Not so soon where each connection is lost at once. */
     if (was_up && now_us() - xsc->up_us >= max_delay_us)
         xsc->delay_us = xsc->options.reconnect_us;
     connect_later(xsc);
-    end_all(xsc, &pending, ENOTCONN);
+    for (size_t i = 0; i < 1 + LANES; i++)
+        end_all(xsc, &ended[i], ENOTCONN);
     if (!xsc->freed)
         commits_lost(xsc);
     if (was_up && !xsc->freed && xsc->hooks.lost)
@@ -170,13 +177,11 @@ take_event(struct xsc *xsc)
     return NULL;
 }
 
-/* Where nothing is on its way, the next message may be written. */
+/* From the loop, so that many requests go with one call. */
 static void
-write_on(struct xsc *xsc)
+write_soon(struct xsc *xsc)
 {
-    xsc->written = false;
-    if (evbuffer_get_length(xsc->output) &&
-        !event_pending(&xsc->write_event, EV_WRITE, NULL))
+    if (!event_pending(&xsc->write_event, EV_WRITE, NULL))
         event_active(&xsc->write_event, EV_WRITE, 0);
 }
 
@@ -220,7 +225,8 @@ take_reply(struct xsc *xsc)
                                   .value = "" };
     queue_pop(&xsc->pending);
     xsc->waiting_us = now_us();
-    write_on(xsc);
+    if (lanes_count(&xsc->waiting))
+        write_soon(xsc);
     if (xsc->state == CONNECTION_UP)
         give(xsc, &request, &answer);
     else if (xsc->way == xsc->fallback && is_there(xsc->path))
@@ -288,11 +294,28 @@ refuse_written(struct xsc *xsc, int error)
     give(xsc, &request, &answer);
 }
 
-static bool
-may_write(const struct xsc *xsc)
+/* As much goes to output as may be on its way. */
+static void
+fill_window(struct xsc *xsc)
 {
-    return !xsc->freed && xsc->state != CONNECTION_DOWN &&
-           evbuffer_get_length(xsc->output) && !xsc->written;
+    struct request request;
+
+    while (xsc->pending.count < xsc->transport->window &&
+           lanes_take(&xsc->waiting, xsc->output, &request)) {
+        if (!xsc->pending.count)
+            xsc->waiting_us = now_us();
+        queue_push(&xsc->pending, &request);
+    }
+}
+
+/* True when there is something to be written. */
+static bool
+may_write(struct xsc *xsc)
+{
+    if (xsc->freed || xsc->state == CONNECTION_DOWN)
+        return false;
+    fill_window(xsc);
+    return evbuffer_get_length(xsc->output);
 }
 
 static void
@@ -304,17 +327,16 @@ on_write(evutil_socket_t fd, short what, void *arg)
     (void)what;
     enter(xsc);
     while (may_write(xsc)) {
-        if (xsc->transport->write(xsc->fd, xsc->output) >= 0) {
-            xsc->written = xsc->transport->one_at_a_time;
-        } else if (errno == EAGAIN || errno == EINTR) {
+        if (xsc->transport->write(xsc->fd, xsc->output) >= 0)
+            continue;
+        if (errno == EAGAIN || errno == EINTR) {
             event_add(&xsc->write_event, NULL);
             break;
-        } else if (xsc->transport->one_at_a_time &&
-                   xsc->state == CONNECTION_UP) {
-            refuse_written(xsc, errno);
-        } else {
-            lose_errno(xsc, "writing to");
         }
+        if (xsc->transport->refuses && xsc->state == CONNECTION_UP)
+            refuse_written(xsc, errno);
+        else
+            lose_errno(xsc, "writing to");
     }
     leave(xsc);
 }
@@ -330,8 +352,10 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (!xsc->pending.count)
+    if (!connection_pending(xsc))
         return;
+    if (!xsc->pending.count) /* about to be sent */
+        left_us = xsc->options.deadline_us;
     if (left_us > 0) {
         start_timer(&xsc->deadline_timer, left_us);
         return;
@@ -343,15 +367,6 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
     leave(xsc);
 }
 
-/* Without memory for a few bytes nobody could be answered. */
-static void
-put_bytes(struct xsc *xsc, const void *bytes, size_t length)
-{
-    if (evbuffer_add(xsc->output, bytes, length))
-        abort();
-}
-
-/* All of one message goes into output, and its request into pending. */
 static void
 put(struct xsc *xsc, struct request *request, uint32_t transaction,
     const struct iovec *parts, int count)
@@ -364,25 +379,11 @@ put(struct xsc *xsc, struct request *request, uint32_t transaction,
         xsc->next_id = 1;
     for (int i = 0; i < count; i++)
         header.len += (uint32_t)parts[i].iov_len;
-    put_bytes(xsc, &header, sizeof(header));
-    for (int i = 0; i < count; i++)
-        put_bytes(xsc, parts[i].iov_base, parts[i].iov_len);
-    if (!xsc->pending.count)
-        xsc->waiting_us = now_us();
     request->id = header.req_id;
-    queue_push(&xsc->pending, request);
-}
-
-static void
-put_and_run(struct xsc *xsc, struct request *request, uint32_t transaction,
-            const struct iovec *parts, int count)
-{
-    put(xsc, request, transaction, parts, count);
+    lanes_put(&xsc->waiting, request, &header, parts, count);
     if (!event_pending(&xsc->deadline_timer, EV_TIMEOUT, NULL))
         start_timer(&xsc->deadline_timer, xsc->options.deadline_us);
-    /* From the loop, so that many requests go with one call. */
-    if (!event_pending(&xsc->write_event, EV_WRITE, NULL))
-        event_active(&xsc->write_event, EV_WRITE, 0);
+    write_soon(xsc);
 }
 
 void
@@ -391,7 +392,7 @@ connection_send(struct xsc *xsc, struct request *request, uint32_t transaction,
 {
     assert(!xsc->freed);
     if (xsc->state == CONNECTION_UP)
-        put_and_run(xsc, request, transaction, parts, count);
+        put(xsc, request, transaction, parts, count);
     else
         connection_end(xsc, request, ENOTCONN);
 }
@@ -406,7 +407,7 @@ probe(struct xsc *xsc)
     struct iovec path = { .iov_base = root, .iov_len = sizeof(root) };
 
     xsc->state = CONNECTION_PROBING;
-    put_and_run(xsc, &request, 0, &path, 1);
+    put(xsc, &request, 0, &path, 1);
 }
 
 static void

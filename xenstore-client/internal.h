@@ -8,13 +8,13 @@
 #ifndef XSC_INTERNAL_H
 #define XSC_INTERNAL_H
 
+#include "xenstore-client/lanes.h"
 #include "xenstore-client/queue.h"
 #include "xenstore-client/transport.h"
 #include "xenstore-client/wire.h"
 
 #include <event2/event_struct.h>
 #include <sys/queue.h>
-#include <sys/uio.h>
 
 /* How a request ended. */
 struct answer {
@@ -63,11 +63,11 @@ struct xsc {
     enum connection_state state;
     const struct transport *transport;
     int fd;             /* -1 without a connection */
-    bool written;       /* and unanswered, where one may be at a time */
     int64_t delay_us;   /* of the next reconnect */
     int64_t up_us;      /* since when the connection is up */
     int64_t waiting_us; /* since when the oldest request is the oldest */
     uint32_t next_id;
+    struct lanes waiting; /* to be sent */
     struct queue pending; /* sent, or in output */
     struct queue local;   /* answered by ourselves, when the loop runs */
     struct evbuffer *output;
@@ -87,6 +87,10 @@ struct xsc {
 };
 
 /* connection.c */
+
+/* How many requests wait to be sent, or answered. */
+size_t
+connection_pending(const struct xsc *xsc);
 
 /* Prepares the events, and starts to connect from the loop. */
 void

@@ -11,6 +11,7 @@ struct operation;
 struct request {
     uint32_t id;   /* of the message */
     uint32_t type; /* of the message, and of its reply */
+    bool urgent;   /* goes before those that aren't and wait to be sent */
     int error;     /* for those that end without a message: why */
     /* Who gets the reply: the operation that it is a step of ... */
     struct operation *operation;

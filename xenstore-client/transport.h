@@ -29,9 +29,10 @@ struct transport {
     /* Takes some of the bytes off output and sends them; -1: errno says
      * why. */
     ssize_t (*write)(int fd, struct evbuffer *output);
-    /* The next message is written when the one before has been answered; a
-     * write that fails is the answer to its message, which is off output. */
-    bool one_at_a_time;
+    /* So many requests may be on their way at a time. */
+    size_t window;
+    /* A write that fails is the answer to its message, which is off output. */
+    bool refuses;
 };
 
 /* By what is there now; what isn't there is a socket. */

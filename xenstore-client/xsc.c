@@ -11,6 +11,7 @@ release(struct xsc *xsc)
 {
     if (xsc->output)
         evbuffer_free(xsc->output);
+    lanes_done(&xsc->waiting);
     free(xsc->fallback);
     free(xsc->path);
     free(xsc);
@@ -28,7 +29,8 @@ xsc_new(struct event_base *base, const char *path,
     xsc->path = strdup(path);
     xsc->fallback = options->fallback ? strdup(options->fallback) : NULL;
     xsc->output = evbuffer_new();
-    if (!xsc->path || !xsc->output || (options->fallback && !xsc->fallback)) {
+    if (!lanes_init(&xsc->waiting) || !xsc->path || !xsc->output ||
+        (options->fallback && !xsc->fallback)) {
         release(xsc);
         return NULL;
     }
@@ -114,7 +116,7 @@ request_check(const struct xsc *xsc, const char *path, size_t count)
 {
     if (!wire_path_ok(path))
         return EINVAL;
-    if (xsc->pending.count + count > LIMIT_XENSTORE_PENDING)
+    if (connection_pending(xsc) + count > LIMIT_XENSTORE_PENDING)
         return ENOSPC;
     return 0;
 }

@@ -113,6 +113,12 @@ void
 xsc_commit(struct xsc *xsc, const struct xsc_change *changes, size_t count,
            xsc_reply *reply, void *arg);
 
+/* The same, ahead of all that waits to be sent, other commits among it: for
+ * what somebody waits for, and nothing else of ours writes. */
+void
+xsc_commit_urgent(struct xsc *xsc, const struct xsc_change *changes,
+                  size_t count, xsc_reply *reply, void *arg);
+
 enum { XSC_GUARDED_MAX = 12 };
 
 /* The same (1 to XSC_GUARDED_MAX changes), only if the value at guard->path is

@@ -203,8 +203,8 @@ static void
 write_send(struct xen_write *write)
 {
     write->sent = true;
-    xsc_commit(write->xsc, write->script.changes, write->script.count,
-               write_reply, write);
+    xsc_commit_urgent(write->xsc, write->script.changes, write->script.count,
+                      write_reply, write);
 }
 
 static void
