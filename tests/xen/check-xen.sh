@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# squeezed on a whole Xen host, inside QEMU: one boot, all cases (cases.sh).
+# squeezed on a whole Xen host, inside QEMU, in three boots: xenstored and
+# oxenstored, named after what they run with (cases.sh), and tools (tools.sh).
 #
-#   check-xen.sh [BUILD_DIR]        (default: the current one; `make check-xen`)
+#   check-xen.sh [BUILD_DIR [BOOT…]]
+#       (default: the current one, and all three; `make check-xen`)
 #
-# Logs stay in BUILD_DIR/xen-logs.  Exit status: 0 all passed; 77 this machine
-# can't run it (1 if SQUEEZED_REQUIRE_XEN is set and not empty); else failed.
+# Logs stay in BUILD_DIR/xen-logs/BOOT.  Exit status: 0 all passed; 77 this
+# machine can't run it (1 if SQUEEZED_REQUIRE_XEN is set and not empty); else
+# failed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=$(cd "${1:-.}" && pwd)
-logs=$build/xen-logs
+boots=("${@:2}")
+[ ${#boots[@]} -gt 0 ] || boots=(xenstored oxenstored tools)
 
 job=$(mktemp -d)
-trap 'rm -rf "$job"' EXIT
+guest=$(mktemp -d)
+trap 'rm -rf "$job" "$guest"' EXIT
 
 fail() {
     echo "check-xen: $*" >&2
@@ -24,7 +29,7 @@ fail() {
 add_installed() {
     local p found
     MAKEFLAGS='' make -s -C "$build" install DESTDIR="$job.install" > /dev/null
-    trap 'rm -rf "$job" "$job.install"' EXIT
+    trap 'rm -rf "$job" "$guest" "$job.install"' EXIT
     for p in "$@"; do
         found=$(find "$job.install" -type f -name "$p" -perm /111)
         [ -n "$found" ] || fail "make install installs no $p"
@@ -32,26 +37,42 @@ add_installed() {
     done
 }
 
-add_installed squeezed squeezectl
-for p in memory-sampler json-get domain-probe; do
+add_installed squeezed squeezectl xl-squeeze
+for p in memory-sampler json-get domain-probe domain-builder post; do
     cp "$build/tests/xen/$p" "$job/" || fail "no $p: use make check-xen"
 done
-cp "$here"/{cases.sh,dom0-lib.sh,squeezed.conf} "$job/"
+cp -R "$here"/{cases.sh,tools.sh,cases,dom0-lib.sh,squeezed.conf} "$job/"
+cp "$build/tests/xen/key-writer" "$guest/" ||
+    fail "no key-writer: use make check-xen"
+install -m 755 "$here/guest-start" "$guest/start"
 
-rm -rf "$logs"
-status=0
-"$here/run-in-xen.sh" --files "$job" --out "$logs" --timeout 240 -- \
-    'sh ./cases.sh' || status=$?
+# One boot; its exit status is the harness's.
+boot() { # boot BOOT LOGS
+    local status=0 xenstored=$1 script=cases.sh
+    [ "$1" != tools ] || xenstored=xenstored script=tools.sh
+    rm -rf "$2"
+    "$here/run-in-xen.sh" --files "$job" --guest "$guest" --out "$2" \
+        --timeout 480 --memory 2048 --xenstored "$xenstored" \
+        -- "sh ./$script" || status=$?
+    case $status in
+        0) ;;
+        77)
+            echo "SKIPPED: check-xen: $(cat "$2/skipped")"
+            [ -z "${SQUEEZED_REQUIRE_XEN:-}" ] ||
+                fail "SQUEEZED_REQUIRE_XEN is set: a skip is a failure"
+            ;;
+        124) echo "check-xen: $1 took too long; logs: $2" ;;
+        125) echo "check-xen: the test host failed; logs: $2" ;;
+        *) echo "check-xen: $1 failed; logs: $2" ;;
+    esac
+    return $status
+}
 
-case $status in
-    0) ;;
-    77)
-        echo "SKIPPED: check-xen: $(cat "$logs/skipped")"
-        [ -z "${SQUEEZED_REQUIRE_XEN:-}" ] ||
-            fail "SQUEEZED_REQUIRE_XEN is set: a skip is a failure"
-        ;;
-    124) echo "check-xen: took too long; logs: $logs" ;;
-    125) echo "check-xen: the test host failed; logs: $logs" ;;
-    *) echo "check-xen: failed; logs: $logs" ;;
-esac
-exit $status
+result=0
+for x in "${boots[@]}"; do
+    status=0
+    boot "$x" "$build/xen-logs/$x" || status=$?
+    [ $status != 77 ] || exit 77
+    [ $status = 0 ] || result=$status
+done
+exit $result

@@ -10,6 +10,10 @@ status=/tmp/status.json
 cases=0 passed=0 failed=0
 squeezed_pid=
 
+MIB=1024
+reserve_kib=$((72 * MIB))
+building_kib=$((64 * MIB)) # building a domain may take 8 MiB of the reserve
+
 say() {
     read -r up _ < /proc/uptime
     echo "# $up s: $*"
@@ -32,7 +36,7 @@ check() {
 
 # timing MS TEXT: a row of the table at the end.
 timing() {
-    printf '%8s ms  %s\n' "$1" "$2" >> $timings
+    printf '%8s ms  %s\n' "$(round "$1")" "$2" >> $timings
 }
 
 # at_most VALUE LIMIT: false also for what is no number (fractions allowed).
@@ -42,6 +46,35 @@ at_most() {
 
 round() { # to one decimal; what is no number stays
     awk -v x="$1" 'BEGIN { if (x ~ /^[0-9.]+$/) printf "%.1f", x; else print x }'
+}
+
+now_ms() {
+    awk '{ printf "%d", $1 * 1000 }' /proc/uptime
+}
+
+# await TIMEOUT_MS COMMAND…: until it is true.
+await() {
+    local until_ms=$(($(now_ms) + $1))
+    shift
+    until "$@"; do
+        [ "$(now_ms)" -lt $until_ms ] || return 1
+        usleep 100000
+    done
+}
+
+is_not() {
+    ! "$@"
+}
+
+contains() { # contains TEXT PART
+    case $1 in *"$2"*) ;; *) return 1 ;; esac
+}
+
+quietly() { # quietly COMMAND…: what it prints matters if it fails only
+    "$@" > /tmp/quietly 2>&1 || {
+        sed 's/^/#   /' /tmp/quietly
+        return 1
+    }
 }
 
 between() { # between VALUE LOW HIGH
@@ -79,6 +112,24 @@ moved() { # moved BEFORE AFTER: by how much two lists of targets differ, in all
         print sum + 0 }'
 }
 
+# What squeezed may set of domains, as Xen and xenstore have it.
+settings() { # settings DOMID…
+    domain-probe show | awk -v ids=" $* " '
+        $1 == "domain" && index(ids, " " $2 " ") { print $2, $4, $NF }' | xargs
+}
+
+# add_guest NAME MIB [KERNEL_ARGUMENTS]: as an admin would on a full host.
+add_guest() {
+    local uuid
+    uuid=$(cat /proc/sys/kernel/random/uuid)
+    say "starting $1"
+    reserve "for $1" $(($2 + 2))M --uuid "$uuid" || return
+    GUEST_CONFIG_ONLY=1 start-guest "$1" "$2" "$2" "$3"
+    quietly xl create -q "/tmp/$1.cfg" "uuid=\"$uuid\""
+    say "created $1"
+    check "$1 boots" boots "$1"
+}
+
 boots() { # boots NAME: that xl create has started
     GUEST_WAIT_ONLY=1 start-guest "$1"
 }
@@ -92,15 +143,30 @@ start_sampler() {
     exec 3> /tmp/phases
 }
 
-# prompt MS TEXT: this took MS in the current phase, and should take 50 at most:
-# judged at the end, when it is known how long dom0 stood still meanwhile.
+# prompt MS TEXT: this took MS, until just now, and should take 50 at most:
+# judged at the end, when it is known how long dom0 stood still meanwhile
+# (case_prompt).
 prompt() {
-    echo "$current_phase $1 $2" >> $prompts
+    echo "$(now_ms) $1 $2" >> $prompts
     timing "$1" "$2"
 }
 
+# held DOMID PHASE: the least and the most that it held in that phase.
+held() {
+    awk -v key="$1:" -v phase="$2" '$2 == phase && $3 != "gap" {
+        for (i = 4; i <= NF; i++)
+            if (index($i, key) == 1) {
+                kib = substr($i, length(key) + 1) + 0
+                if (!n++ || kib < low)
+                    low = kib
+                if (kib > high)
+                    high = kib
+            }
+    }
+    END { print low + 0, high + 0 }' /out/free-memory.trace
+}
+
 phase() { # phase NAME FLOOR: from now on, free memory must not be below that
-    current_phase=$1
     echo "$1 $2" >&3
     say "phase $1, free memory at least $2 KiB"
 }
@@ -113,8 +179,10 @@ stop_sampler() {
 
 # --- squeezed ----------------------------------------------------------------
 
+config=squeezed.conf
+
 start_squeezed() {
-    squeezed --config squeezed.conf >> /out/squeezed.log 2>&1 3>&- &
+    squeezed --config "$config" >> /out/squeezed.log 2>&1 3>&- &
     squeezed_pid=$!
     local tries=100
     until squeezectl --json status > $status 2>/dev/null; do
@@ -134,10 +202,13 @@ kill_squeezed() { # with a signal
     true
 }
 
-# look: the status of this moment, for `get`; a copy stays for the reader.
-look() {
-    looks=$((looks + 1))
+peek() { # the status of this moment, for `get`
     squeezectl --json status > $status
+}
+
+look() { # the same; a copy stays for the reader
+    looks=$((looks + 1))
+    peek
     cp $status "/out/status-$looks.json"
 }
 
@@ -198,11 +269,20 @@ reserve() {
         return 1
     fi
     set -- $(json-get reservation amount_kib took_ms answer_ms < /tmp/grant.json)
-    granted=$1 amount=$2 took_ms=$(round "$3") answer_ms=$(round "$4")
+    granted=$1 amount=$2
+    prompt "$4" "$what: of that, from enough free memory to the reply"
+    took_ms=$(round "$3")
     timing "$took_ms" "$what: from the request to the grant"
-    prompt "$answer_ms" "$what: of that, from enough free memory to the reply"
 }
 
 is_refused() { # is_refused WHAT ARGUMENTS…
     ! reserve "$@"
+}
+
+# The end of a boot; the exit status is its own.
+finish() {
+    say "timings"
+    sed 's/^/# /' $timings
+    echo "$passed passed, $failed failed"
+    [ $failed = 0 ]
 }

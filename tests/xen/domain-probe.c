@@ -9,6 +9,9 @@
  *       writes VALUE into KEY, and waits until the value of WATCHED is another
  *       one: prints how long the write took and, counted from its end, the
  *       change, and the new value
+ *   domain-probe writes COUNT KEY
+ *       that many writes, one after the other: prints how long the middle one
+ *       of them took, in milliseconds
  *
  * Exit status 1: not within that time.
  */
@@ -26,6 +29,7 @@
 #define MAX_DOMAINS   16
 #define KIB_OF(pages) ((uint64_t)(pages)*4)
 #define LOOK_EVERY_US 5000
+#define MAX_WRITES    100
 /* A PV guest ends on its target, a PVH guest 64 KiB above it. */
 #define SLACK_KIB 64
 
@@ -169,6 +173,37 @@ out:
     return result;
 }
 
+static int
+by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static int
+time_writes(char **args, int count)
+{
+    static double took_ms[MAX_WRITES];
+    int n = atoi(args[0]);
+
+    (void)count;
+    if (n < 1 || n > MAX_WRITES)
+        return 2;
+    for (int i = 0; i < n; i++) {
+        double start = now_ms();
+
+        if (!xs_write(xs, XBT_NULL, args[1], "0", 1)) {
+            perror(args[1]);
+            return 2;
+        }
+        took_ms[i] = now_ms() - start;
+    }
+    qsort(took_ms, (size_t)n, sizeof(took_ms[0]), by_size);
+    printf("%.3f\n", took_ms[n / 2]);
+    return 0;
+}
+
 static const struct verb {
     const char *name;
     int (*run)(char **args, int count);
@@ -177,6 +212,7 @@ static const struct verb {
     { "show", show, 0 },
     { "wait", wait_pages, 2 },
     { "change", change, 4 },
+    { "writes", time_writes, 2 },
 };
 
 int
@@ -193,6 +229,6 @@ main(int argc, char **argv)
             argc - 2 >= verbs[i].min_args)
             return verbs[i].run(argv + 2, argc - 2);
     }
-    fputs("usage: domain-probe show|wait|change …\n", stderr);
+    fputs("usage: domain-probe show|wait|change|writes …\n", stderr);
     return 2;
 }

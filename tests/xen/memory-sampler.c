@@ -10,8 +10,9 @@
  *   NAME floor_kib=N min_kib=N below=N samples=N gap_ms=N
  *
  * below: samples under the floor; gap_ms: the longest time between two looks.
- * TRACE gets one line for each change, "t_ms NAME free_kib domid:held_kib …",
- * and one for each look that saw less than the floor, marked "BELOW".
+ * TRACE gets one line for each change and for the first look of a phase, "t_ms
+ * NAME free_kib domid:held_kib …", one for each look that saw less than the
+ * floor, marked "BELOW", and one, "t_ms NAME gap ms", for each that came late.
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -25,6 +26,8 @@
 
 #define MAX_DOMAINS   16
 #define KIB_OF(pages) ((uint64_t)(pages)*4)
+/* A gap between two looks that is worth a line. */
+#define GAP_MS 10
 
 struct look {
     uint64_t free_kib;
@@ -97,17 +100,21 @@ sample(xc_interface *xc, struct phase *phase, FILE *trace)
     static double last_ms;
     struct look look;
     double t_ms = now_ms();
+    double gap_ms = last_ms > 0 ? t_ms - last_ms : 0;
 
     take(xc, &look);
-    if (phase->samples > 0 && t_ms - last_ms > phase->gap_ms)
-        phase->gap_ms = t_ms - last_ms;
+    if (phase->samples > 0 && gap_ms > phase->gap_ms)
+        phase->gap_ms = gap_ms;
+    if (gap_ms > GAP_MS)
+        fprintf(trace, "%.1f %s gap %.1f\n", t_ms, phase->name, gap_ms);
     last_ms = t_ms;
     phase->samples++;
     if (look.free_kib < phase->min_kib)
         phase->min_kib = look.free_kib;
     if (look.free_kib < phase->floor_kib)
         phase->below++;
-    if (!same_look(&look, &last) || look.free_kib < phase->floor_kib)
+    if (phase->samples == 1 || !same_look(&look, &last) ||
+        look.free_kib < phase->floor_kib)
         print_look(trace, phase, t_ms, &look);
     last = look;
 }
@@ -154,6 +161,7 @@ main(int argc, char **argv)
         fputs("usage: memory-sampler INTERVAL_MS TRACE < phases\n", stderr);
         return 2;
     }
+    setvbuf(trace, NULL, _IOLBF, 0); /* others read it meanwhile */
     for (;;) {
         if (poll(&input, 1, interval_ms) > 0 && !next_phase(&phase))
             break;

@@ -15,8 +15,8 @@ build=$(cd "${1:-.}" && pwd)
 
 job=$(mktemp -d)
 trap 'rm -rf "$job"' EXIT
-for p in squeezed/squeezed squeezectl tests/xen/{memory-sampler,json-get,domain-probe}; do
+for p in squeezed/squeezed squeezectl tests/xen/{memory-sampler,json-get,domain-probe,domain-builder,post}; do
     [ ! -x "$build/$p" ] || cp "$build/$p" "$job/"
 done
-cp "$here"/{cases.sh,dom0-lib.sh,squeezed.conf} "$job/"
+cp -R "$here"/{cases.sh,tools.sh,cases,dom0-lib.sh,squeezed.conf} "$job/"
 "$here/run-in-xen.sh" --files "$job" --out "$build/xen-shell" --shell

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A guest that writes into xenstore as much and as badly as it can (key-writer),
+# while others start.
+# shellcheck shell=dash disable=SC3043,SC2046,SC2086,SC2154
+
+# latency: what a grant takes that needs no squeeze, in bare writes: the middle
+# one of five.  A bare write is one by a program that is running already.
+latency() {
+    local tries=5 bare
+    while [ $tries != 0 ]; do
+        squeezectl --json reserve 2M > /tmp/small.json 2>&1 || return
+        set -- $(json-get reservation answer_ms < /tmp/small.json)
+        squeezectl release "$1"
+        bare=$(domain-probe writes 20 /bare-write)
+        awk -v a="$2" -v b="$bare" 'BEGIN { printf "%.1f %.1f %.1f\n", a / b, a, b }'
+        tries=$((tries - 1))
+    done | sort -n | sed -n 3p
+}
+
+count_of() { # count_of DOMID: what key-writer has written
+    xenstore-read "/local/domain/$1/data/count" 2> /dev/null || echo 0
+}
+
+writes_of() { # writes_of DOMID: that it writes
+    [ "$(count_of "$1")" -gt 100 ]
+}
+
+case_hostile() {
+    local w quiet loud from count lines
+    phase hostile $building_kib
+    # Something to grant small ones from, so that nobody is squeezed for them,
+    # also when the writer is there.
+    squeezectl range a $a_min $((a_max / MIB - 160))M
+    settle
+    quiet=$(latency)
+    add_guest writer 96 key-writer
+    w=$(xl domid writer)
+    check "a guest writes without end" await 30000 writes_of "$w"
+    from=$(now_ms) count=$(count_of "$w") lines=$(wc -l < /out/squeezed.log)
+    check "it can't make requests ($(xenstore-read \
+        "/local/domain/$w/data/tried"))" [ "$(xenstore-read \
+        "/local/domain/$w/data/tried")" = "Permission denied" ]
+    loud=$(latency)
+    set -- $quiet $loud
+    check "a grant takes $5 ms then, and a bare write $6 ($2 and $3 before): \
+no more than twice as many of them" at_most "$4" \
+        "$(awk -v q="$1" 'BEGIN { print 2 * q }')"
+    check "160 MiB are reserved meanwhile" reserve "beside a hostile guest" 160M
+    squeezectl release "$granted"
+    add_guest e 96
+    settle
+    set -- $((($(count_of "$w") - count) * 1000 / ($(now_ms) - from)))
+    timing "$1" "writes a second of the hostile guest (not ms)"
+    lines=$(($(wc -l < /out/squeezed.log) - lines))
+    check "the log has no flood of it ($lines lines, $1 writes a second)" \
+        at_most $lines 40
+    check "status adds up" adds_up
+    check "the domains' states: $(get domains.name=a.state \
+        domains.name=b.state | xargs)" [ "$(get domains.name=a.state \
+        domains.name=b.state | xargs)" = "ok ok" ]
+    xl destroy writer
+    xl destroy e
+    squeezectl range a $a_min $a_max
+    phase after-hostile $reserve_kib
+    check "the guests are back at their maxima" \
+        quietly at_maximum 60000
+}
