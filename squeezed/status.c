@@ -154,7 +154,7 @@ domain_object(const struct domain *d, struct platform *platform, int64_t now_us)
     put(object, "state",
         json_string(domain_state_name(host_domain_state(d, now_us))));
     put_fields(object, d, domain_fields, COUNT(domain_fields));
-    put(object, "floor_kib", status_number(judge_floor_kib(d, now_us)));
+    put(object, "floor_kib", status_number(judge_known_floor_kib(d, now_us)));
     put(object, "ceiling_kib",
         d->facts.ceiling_kib == CEILING_NONE
             ? json_null()

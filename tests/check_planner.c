@@ -203,6 +203,70 @@ START_TEST(a_sleeper_is_poked_once_before_it_is_given_up)
 }
 END_TEST
 
+/* One at its very minimum can't be given a page less. */
+START_TEST(a_sleeper_at_its_minimum_is_poked_upward)
+{
+    unsigned up = 0, writes = 0;
+
+    full_host(4);
+    toy.guests[1].stuck = true;
+    toy_reserve(&toy, 12 * GIB, 12 * GIB, MINUTE, false);
+    toy_advance(&toy, 10 * US_PER_MS);
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.facts[1].target_kib, GIB);
+    while (toy.facts[1].target_kib < 4 * GIB) {
+        uint64_t before = toy.facts[1].target_kib;
+
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+        up += toy.facts[1].target_kib == before + 4;
+        writes += toy.facts[1].target_kib != before;
+        ck_assert_uint_ge(toy.facts[1].limit_kib, toy.facts[1].target_kib);
+    }
+    ck_assert_uint_eq(up, 1);
+    ck_assert_uint_eq(writes, 2); /* and back to what it holds */
+}
+END_TEST
+
+/* It is awake from then on. */
+START_TEST(a_woken_guest_gives_all)
+{
+    full_host(4);
+    toy.guests[1].stuck = true;
+    toy_reserve(&toy, 12 * GIB, 12 * GIB, MINUTE, false);
+    while (toy.facts[1].target_kib != GIB + 4) {
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+    }
+    toy.guests[1].stuck = false;
+    toy_settle(&toy, MINUTE);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    ck_assert_uint_eq(toy.last_answer.amount_kib, 12 * GIB);
+}
+END_TEST
+
+START_TEST(where_it_was_stuck_is_known_for_10_minutes)
+{
+    const struct domain *d;
+
+    full_host(4);
+    toy.guests[1].stuck = true;
+    reserve_seconds(6 * GIB);
+    toy_settle(&toy, MINUTE);
+    d = &toy.planner.host.domains[1];
+    ck_assert_uint_eq(judge_known_floor_kib(d, toy.now_us), 4 * GIB);
+    ck_assert_uint_eq(judge_known_floor_kib(d, toy.now_us + 11 * MINUTE), GIB);
+    /* It is no reason to take what it might give for gone. */
+    toy.guests[1].stuck = false;
+    for (int i = 0; i < 30; i++) {
+        toy_advance(&toy, US_PER_S);
+        toy_pass(&toy);
+    }
+    toy_settle(&toy, MINUTE);
+    ck_assert_uint_eq(judge_known_floor_kib(d, toy.now_us), GIB);
+}
+END_TEST
+
 START_TEST(the_uncooperative_are_marked_after_20_s)
 {
     int64_t stuck_us;
@@ -804,6 +868,9 @@ main(void)
     tcase_add_test(tcase, a_stuck_guest_is_set_to_what_it_holds);
     tcase_add_test(tcase, a_guest_that_behaves_again_takes_part_again);
     tcase_add_test(tcase, a_sleeper_is_poked_once_before_it_is_given_up);
+    tcase_add_test(tcase, a_sleeper_at_its_minimum_is_poked_upward);
+    tcase_add_test(tcase, a_woken_guest_gives_all);
+    tcase_add_test(tcase, where_it_was_stuck_is_known_for_10_minutes);
     tcase_add_test(tcase, the_uncooperative_are_marked_after_20_s);
     tcase_add_test(tcase, a_probe_finds_a_balloon);
     tcase_add_test(tcase, a_probe_that_fails_is_undone_and_seldom);

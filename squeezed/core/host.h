@@ -34,7 +34,9 @@ struct judgement {
     int64_t rate_us;          /* the next measurement of the rate begins: */
     uint64_t rate_from_kib;   /*   actual at rate_us */
     int64_t leaving_us;       /* dying: first seen so, or last seen to give */
-    int64_t raised_us;        /* when it was last allowed to grow */
+    uint64_t floor_kib;     /* it was stuck there, and has not given since; 0 */
+    int64_t floor_until_us; /*   no longer known then */
+    int64_t raised_us;      /* when it was last allowed to grow */
     /* The rest is read by every walk. */
     int64_t asked_us;       /* when its work began (its target was lowered) */
     int64_t moved_us;       /* when it was last seen to give */

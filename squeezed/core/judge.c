@@ -81,10 +81,13 @@ judge_progress(struct domain *d, int64_t now_us)
     if (sub_or_0(j->window_kib, d->facts.actual_kib) >= wanted) {
         open_window(d, owed_kib(d), now_us);
         j->stuck_since_us = 0;
+        j->floor_kib = 0;
     } else if (now_us - j->window_us >= JUDGE_STUCK_US) {
         j->stuck_until_us = now_us + JUDGE_EXPIRY_US;
         if (j->stuck_since_us == 0)
             j->stuck_since_us = now_us;
+        j->floor_kib = d->held_kib;
+        j->floor_until_us = now_us + JUDGE_FLOOR_US;
         stop_working(j, 0);
     }
 }
@@ -98,8 +101,10 @@ judge_work(struct domain *d, int64_t now_us)
     measure_rate(j, d->facts.actual_kib, now_us);
     if (owed == 0) {
         /* It gave what was asked, or nothing is asked any more. */
-        if (j->moving)
+        if (j->moving) {
             j->stuck_since_us = 0;
+            j->floor_kib = 0;
+        }
         stop_working(j, 0);
         return;
     }
@@ -300,6 +305,15 @@ judge_slack_kib(const struct domain *d)
 {
     return d->judgement.slack_kib ? sub_or_0(d->held_kib, d->facts.target_kib)
                                   : 0;
+}
+
+uint64_t
+judge_known_floor_kib(const struct domain *d, int64_t now_us)
+{
+    const struct judgement *j = &d->judgement;
+
+    return j->floor_until_us > now_us ? max_u64(d->lower_kib, j->floor_kib)
+                                      : d->lower_kib;
 }
 
 uint64_t

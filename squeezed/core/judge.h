@@ -22,6 +22,8 @@ enum {
     JUDGE_UNCOOPERATIVE_US = 20 * US_PER_S,
     /* How long that verdict holds. */
     JUDGE_EXPIRY_US = 20 * US_PER_S,
+    /* How long it is remembered below what it would not go. */
+    JUDGE_FLOOR_US = 600 * US_PER_S,
     /* A guest that has not moved for so long is at rest, or lags. */
     JUDGE_STILL_US = 100 * US_PER_MS,
     /* Rates are averaged over at least so long. */
@@ -102,6 +104,12 @@ judge_relax(struct domain *domain);
  * allows it) does not cover that anyway. */
 uint64_t
 judge_slack_kib(const struct domain *domain);
+
+/* What it is known to hold at least: its lower bound, or above that what it
+ * was last seen to be stuck at.  It is asked for less all the same, with
+ * nobody counting on it: it may have come to life. */
+uint64_t
+judge_known_floor_kib(const struct domain *domain, int64_t now_us);
 
 /* What it would hold at least if asked for all: its lower bound and what it
  * rests above a target; what it holds when it is stuck. */

@@ -265,16 +265,24 @@ targets_set(struct planner *p, struct tally *t, struct plan *plan,
 }
 
 /* A changed target wakes a driver that has gone to sleep.  A page less is
- * enough, and frees no less than was asked for. */
+ * enough, and frees no less than was asked for; where its range has none, a
+ * page more, which is asked for again once it has moved. */
 static void
 poke(struct domain *d, struct plan *plan, int64_t now_us)
 {
     uint64_t target = d->facts.target_kib;
+    bool down = target >= d->lower_kib + KIB_PER_PAGE;
+    uint64_t wake = down ? target - KIB_PER_PAGE : target + KIB_PER_PAGE;
+    struct setting *s;
 
     /* Its new target, if it just got one, wakes it anyway. */
-    if (d->next_kib == target && target >= d->lower_kib + KIB_PER_PAGE &&
-        judge_poke(d, now_us))
-        setting_of(plan, d)->target_kib = target - KIB_PER_PAGE;
+    if (d->next_kib != target || wake > d->upper_kib || wake > d->held_kib ||
+        !judge_poke(d, now_us))
+        return;
+    s = setting_of(plan, d);
+    s->target_kib = wake;
+    s->grows = wake > s->limit_kib;
+    s->limit_kib = max_u64(s->limit_kib, wake);
 }
 
 /* Marks go along with the target as it is, or as it is set now. */
