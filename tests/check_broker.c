@@ -24,6 +24,7 @@ static struct world {
     int64_t nap_us;  /* we aren't run for so long, */
     unsigned nap_in; /*   once, before the clock is read so many times */
     uint64_t ids;
+    int64_t wall_off_ms; /* somebody set the clock */
 } world;
 
 /* What came of a call. */
@@ -90,7 +91,8 @@ static int64_t
 world_wall_ms(void *context)
 {
     (void)context;
-    return INT64_C(1700000000000) + world.now_us / US_PER_MS;
+    return INT64_C(1700000000000) + world.wall_off_ms +
+           world.now_us / US_PER_MS;
 }
 
 static void
@@ -583,6 +585,29 @@ build_domain(const struct reply *r, const uint8_t *uuid)
     ck_assert_int_eq(sim_build(world.platform, &d, r->amount_kib, true), 0);
     return 9;
 }
+
+/* Someone sets the host's clock while a reservation is held. */
+START_TEST(holds_know_no_wall_clock)
+{
+    struct reserve_call call = { .client = "test",
+                                 .min_kib = GIB,
+                                 .max_kib = GIB,
+                                 .timeout_us = MINUTE,
+                                 .hold_us = 30 * SECOND };
+    struct reply r = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    run_for(SECOND);
+    world.wall_off_ms = _i ? 3600 * 1000 : -3600 * 1000;
+    run_for(28 * SECOND);
+    ck_assert(is_stored(r.id));
+    run_for(3 * SECOND);
+    ck_assert(!is_stored(r.id));
+    stop();
+}
+END_TEST
 
 START_TEST(transferred_and_gone)
 {
@@ -1233,6 +1258,7 @@ main(void)
     tcase_add_loop_test(tcase, bad_calls_are_refused, 0, 5);
     tcase_add_test(tcase, limits_are_answered_busy);
     tcase_add_test(tcase, holds_end);
+    tcase_add_loop_test(tcase, holds_know_no_wall_clock, 0, 2);
     tcase_add_test(tcase, transferred_and_gone);
     tcase_add_test(tcase, a_uuid_meets_its_domain);
     tcase_add_test(tcase, an_elder_of_that_uuid_is_not_meant);

@@ -73,6 +73,7 @@ dynamic-min = 1G
 dynamic-max = 3G
 EOT
 echo "pidfile = $work/pid" > "$work/conf"
+echo "log = /dev/full" > "$work/full"
 touch "$work/out" "$work/err"
 
 # --- what ends at once -------------------------------------------------------
@@ -126,6 +127,16 @@ kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 check "killed, it leaves its socket" [ -S "$work/run/socket" ]
 check "that is no obstacle" start
+
+# --- a full disk -------------------------------------------------------------
+
+check "it ends once more" stop TERM
+"$squeezed" --config "$work/full" --simulate "$work/host" \
+    --socket "$work/run/socket" > "$work/out" 2> "$work/err" &
+pid=$!
+check "with a log on a full disk it serves" soon [ -S "$work/run/socket" ]
+check "... and ends cleanly" stop TERM
+check "it is back" start
 
 # --- SIGHUP ------------------------------------------------------------------
 

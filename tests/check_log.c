@@ -172,6 +172,17 @@ START_TEST(a_file_that_cannot_be_opened_changes_nothing)
 }
 END_TEST
 
+START_TEST(a_full_disk_costs_lines_only)
+{
+    ck_assert(log_open("/dev/full"));
+    for (int i = 0; i < 1000; i++)
+        log_warning("nobody will read this");
+    ck_assert(log_open(path));
+    log_info("there is room again");
+    ck_assert_ptr_nonnull(strstr(contents(), "there is room again"));
+}
+END_TEST
+
 START_TEST(errno_survives)
 {
     redirect_stderr();
@@ -210,6 +221,7 @@ main(void)
     tcase_add_test(tcase, a_file_takes_dated_lines);
     tcase_add_test(tcase, a_file_is_opened_anew);
     tcase_add_test(tcase, a_file_that_cannot_be_opened_changes_nothing);
+    tcase_add_test(tcase, a_full_disk_costs_lines_only);
     tcase_add_test(tcase, errno_survives);
     tcase_add_test(tcase, auto_is_stderr_without_a_journal);
     suite_add_tcase(suite, tcase);

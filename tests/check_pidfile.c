@@ -2,9 +2,11 @@
 #include "squeezed/pidfile.h"
 
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -127,6 +129,27 @@ START_TEST(the_file_of_another_is_not_removed)
 }
 END_TEST
 
+/* As on a full disk: it can be made, and not be written. */
+START_TEST(a_full_disk_is_said)
+{
+    const struct rlimit none = { .rlim_cur = 0, .rlim_max = RLIM_INFINITY };
+    const struct rlimit any = { RLIM_INFINITY, RLIM_INFINITY };
+    int fd;
+
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+    fd = make();
+    setrlimit(RLIMIT_FSIZE, &any);
+    ck_assert_int_eq(fd, -1);
+    ck_assert_ptr_nonnull(strstr(message, "can't write the pidfile"));
+    ck_assert_ptr_nonnull(strstr(message, "File too large"));
+    /* What is left of it is no obstacle once there is room. */
+    fd = make();
+    ck_assert_int_ge(fd, 0);
+    pidfile_remove(path, fd);
+}
+END_TEST
+
 START_TEST(what_cannot_be_written_is_said)
 {
     ck_assert_int_eq(pidfile_make("/nonexistent/pid", message, sizeof message),
@@ -150,6 +173,7 @@ main(void)
     tcase_add_test(tcase, a_dead_one_is_no_obstacle);
     tcase_add_test(tcase, longer_leavings_are_cut_off);
     tcase_add_test(tcase, the_file_of_another_is_not_removed);
+    tcase_add_test(tcase, a_full_disk_is_said);
     tcase_add_test(tcase, what_cannot_be_written_is_said);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
