@@ -544,6 +544,33 @@ START_TEST(limits_are_answered_busy)
 }
 END_TEST
 
+START_TEST(limit_of_the_whole_queue)
+{
+    static struct reply r[LIMIT_QUEUE + 1];
+    struct reserve_call call = { .min_kib = 1024 * (uint64_t)GIB,
+                                 .max_kib = 1024 * (uint64_t)GIB,
+                                 .wait = true,
+                                 .hold_us = -1,
+                                 .timeout_us = MINUTE };
+    char client[20];
+
+    memset(r, 0, sizeof r);
+    start(full_host);
+    run_for(SECOND);
+    call.client = client;
+    for (size_t i = 0; i <= LIMIT_QUEUE; i++) {
+        snprintf(client, sizeof client, "client-%zu", i / LIMIT_QUEUE_CLIENT);
+        broker_reserve(world.broker, &call, world.now_us, take_reply, &r[i]);
+    }
+    run_for(SECOND);
+    ck_assert_int_eq(r[LIMIT_QUEUE].error, ERR_BUSY);
+    ck_assert_str_eq(r[LIMIT_QUEUE].parameter, "queued requests");
+    for (size_t i = 0; i < LIMIT_QUEUE; i++)
+        ck_assert_uint_eq(r[i].count, 0); /* they wait, as they were told to */
+    stop();
+}
+END_TEST
+
 START_TEST(holds_end)
 {
     struct reserve_call call = { .client = "test",
@@ -1257,6 +1284,7 @@ main(void)
     tcase_add_test(tcase, the_stuck_are_named);
     tcase_add_loop_test(tcase, bad_calls_are_refused, 0, 5);
     tcase_add_test(tcase, limits_are_answered_busy);
+    tcase_add_test(tcase, limit_of_the_whole_queue);
     tcase_add_test(tcase, holds_end);
     tcase_add_loop_test(tcase, holds_know_no_wall_clock, 0, 2);
     tcase_add_test(tcase, transferred_and_gone);
