@@ -69,8 +69,8 @@ send_if(struct store_request *r, struct lines *lines, const char *leaf,
                                       value };
 
     r->busy = true;
-    xsc_commit_if(r->all->xsc, &guard, lines->changes, lines->count,
-                  was_written, r);
+    xsc_commit_if(r->all->xsc, (struct xsc_guards){ &guard, 1 }, lines->changes,
+                  lines->count, was_written, r);
 }
 
 /* The word on a request: for those that have a ticket. */

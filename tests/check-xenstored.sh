@@ -76,7 +76,7 @@ for program; do
     */check_xen_platform | */check_xen_rules | */check_faults)
         with_each "$program"
         ;;
-    */check_xenstore_faults | */check_hostile | */check_store_requests)
+    */check_xenstore_faults | */check_hostile | */check_store_requests | */check_manual)
         at_once "$program"
         ;;
     *) run "$program" ;;

@@ -15,7 +15,7 @@
 #define ROOT "/squeezed/request"
 
 enum {
-    SOON_MS = 3000, /* on a busy machine */
+    SOON_MS = 15000, /* on a busy machine */
     LATE_MS = 60000,
     SMALL_KIB = 1024,
     BIG_KIB = 600 * 1024, /* takes a squeeze */

@@ -380,20 +380,22 @@ END_TEST
 
 START_TEST(guarded_commits)
 {
-    const struct xsc_change guard = { "/t/x", "0" }, none = { "/t/z", "" };
-    const struct xsc_change longer = { "/t/x", "01" };
+    struct xsc_change guards[] = { { "/t/x", "0" }, { "/t/z", "" } };
+    const struct xsc_guards both = { guards, 2 };
 
     other_writes("/t/x", "0");
-    xsc_commit_if(xsc, &none, two, 2, on_reply, NULL);
+    xsc_commit_if(xsc, both, two, 2, on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NOT_FOUND);
-    xsc_commit_if(xsc, &longer, two, 2, on_reply, NULL);
+    other_writes("/t/z", "01");
+    xsc_commit_if(xsc, both, two, 2, on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NOT_FOUND);
     other_reads("/t/x", "0", 1);
-    xsc_commit_if(xsc, &guard, two, 2, on_reply, NULL);
+    other_writes("/t/z", "");
+    xsc_commit_if(xsc, both, two, 2, on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NONE);
     other_reads("/t/x", "1", 1);
     other_reads("/t/y", "2", 1);
-    xsc_commit_if(xsc, &guard, two, 1, on_reply, NULL);
+    xsc_commit_if(xsc, both, two, 1, on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NOT_FOUND);
 }
 END_TEST

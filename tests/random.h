@@ -53,13 +53,13 @@ random_aborted(int signal)
 static inline struct random
 random_seed(const char *test, uint64_t i)
 {
-    const char *base = getenv("SEED");
-    uint64_t seed = (base ? strtoull(base, NULL, 10) : 0) * 1000000 + i;
+    const char *root = getenv("SEED");
+    uint64_t seed = (root ? strtoull(root, NULL, 10) : 0) * 1000000 + i;
     struct random r = { seed * UINT64_C(0x2545f4914f6cdd1d) + 1 };
 
     signal(SIGABRT, random_aborted);
     snprintf(random_what, sizeof random_what,
-             "%s, run %" PRIu64 " with SEED=%s", test, i, base ? base : "0");
+             "%s, run %" PRIu64 " with SEED=%s", test, i, root ? root : "0");
     return r;
 }
 

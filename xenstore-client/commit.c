@@ -9,7 +9,6 @@
 
 #include "common/units.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +18,7 @@ struct change {
     uint32_t type; /* XS_WRITE or XS_RM; XS_READ: the guard */
     char *payload;
     size_t length;
+    size_t expected; /* of a guard: so many bytes behind it are the value */
 };
 
 struct commit {
@@ -30,7 +30,6 @@ struct commit {
     bool urgent; /* ... or before them: others don't write what it writes */
     size_t unanswered; /* changes on their way */
     int error;         /* the first of this try */
-    const char *guard; /* what the first of them must read; NULL: no guard */
     size_t count;
     struct change changes[]; /* their payloads lie behind */
 };
@@ -146,6 +145,9 @@ started(struct xsc *xsc, struct commit *commit, const struct answer *answer)
 static void
 changed(struct xsc *xsc, struct commit *commit, const struct answer *answer)
 {
+    /* Answers come in order. */
+    const struct change *change =
+        &commit->changes[commit->count - commit->unanswered];
     /* Removing what isn't there is fine. */
     bool gone = answer->type == XS_RM && answer->error == ENOENT;
 
@@ -153,8 +155,9 @@ changed(struct xsc *xsc, struct commit *commit, const struct answer *answer)
     if (answer->error == ENOTCONN || (!commit->error && !gone))
         commit->error = answer->error;
     if (!commit->error && answer->type == XS_READ &&
-        (strlen(commit->guard) != answer->length ||
-         memcmp(commit->guard, answer->value, answer->length)))
+        (change->expected != answer->length ||
+         memcmp(change->payload + change->length, answer->value,
+                answer->length)))
         commit->error = ENOENT;
     if (--commit->unanswered)
         return;
@@ -196,72 +199,61 @@ payload_length(const struct xsc_change *change)
            (change->value ? strlen(change->value) : 0);
 }
 
-/* 0, or errno; the size of all payloads. */
+/* 0, or errno; *size grows by the size of all payloads. */
 static int
 check(const struct xsc *xsc, const struct xsc_change *changes, size_t count,
-      size_t *ret_size)
+      size_t *size)
 {
     int error = 0;
-    size_t size = 0;
 
     for (size_t i = 0; i < count && !error; i++) {
         error = request_check(xsc, changes[i].path, count + 2);
         if (!error && payload_length(&changes[i]) > XENSTORE_PAYLOAD_MAX)
             error = EINVAL;
-        size += payload_length(&changes[i]);
+        *size += payload_length(&changes[i]);
     }
-    *ret_size = size;
     return error;
 }
 
-static void
-fill(struct commit *commit, const struct xsc_change *changes, size_t count,
-     bool guarded)
+/* Where the next one's payload may lie. */
+static char *
+add(struct commit *commit, const struct xsc_change *from, bool guard, char *at)
 {
-    char *at = (char *)&commit->changes[count];
+    size_t path = strlen(from->path) + 1;
+    size_t value = from->value ? strlen(from->value) : 0;
 
-    commit->count = count;
-    for (size_t i = 0; i < count; i++) {
-        bool guard = guarded && i == 0;
-        size_t path = strlen(changes[i].path) + 1;
-        size_t value = changes[i].value ? strlen(changes[i].value) : 0;
-
-        commit->changes[i] = (struct change){
-            .type = guard              ? XS_READ
-                    : changes[i].value ? XS_WRITE
-                                       : XS_RM,
-            .payload = at,
-            .length = guard ? path : path + value,
-        };
-        memcpy(at, changes[i].path, path);
-        if (value)
-            memcpy(at + path, changes[i].value, value);
-        if (guard) { /* with a NUL behind it: see xsc_commit_if */
-            commit->guard = at + path;
-            at[path + value] = '\0';
-            at++;
-        }
-        at += path + value;
-    }
+    commit->changes[commit->count++] = (struct change){
+        .type = guard         ? XS_READ
+                : from->value ? XS_WRITE
+                              : XS_RM,
+        .payload = at,
+        .length = guard ? path : path + value,
+        .expected = guard ? value : 0,
+    };
+    memcpy(at, from->path, path);
+    if (value)
+        memcpy(at + path, from->value, value);
+    return at + path + value;
 }
 
-enum commit_kind { COMMIT_PLAIN, COMMIT_GUARDED, COMMIT_URGENT };
-
 static void
-commit_list(struct xsc *xsc, const struct xsc_change *changes, size_t count,
-            enum commit_kind kind, xsc_reply *reply, void *arg)
+commit_list(struct xsc *xsc, struct xsc_guards guards,
+            const struct xsc_change *changes, size_t count, bool urgent,
+            xsc_reply *reply, void *arg)
 {
-    const bool guarded = kind == COMMIT_GUARDED;
     struct request request = { .reply = reply, .arg = arg };
     struct commit *commit = NULL;
-    size_t size;
-    int error = check(xsc, changes, count, &size);
+    size_t all = guards.count + count, size = 0;
+    char *at;
+    int error = check(xsc, guards.list, guards.count, &size);
 
+    if (!error)
+        error = check(xsc, changes, count, &size);
     if (!error && xsc->state != CONNECTION_UP)
         error = ENOTCONN;
     if (!error && count)
-        commit = calloc(1, sizeof(*commit) + count * sizeof(struct change) +
-                               size + guarded);
+        commit =
+            calloc(1, sizeof(*commit) + all * sizeof(struct change) + size);
     if (!commit) {
         connection_end(xsc, &request, error || !count ? error : ENOMEM);
         return;
@@ -269,9 +261,13 @@ commit_list(struct xsc *xsc, const struct xsc_change *changes, size_t count,
     commit->operation = (struct operation){
         .step = step, .free = commit_free, .reply = reply, .arg = arg
     };
-    fill(commit, changes, count, guarded);
+    at = (char *)&commit->changes[all];
+    for (size_t i = 0; i < guards.count; i++)
+        at = add(commit, &guards.list[i], true, at);
+    for (size_t i = 0; i < count; i++)
+        at = add(commit, &changes[i], false, at);
     operation_start(xsc, &commit->operation);
-    commit->urgent = kind == COMMIT_URGENT;
+    commit->urgent = urgent;
     if (commit->urgent) {
         run(xsc, commit);
         return;
@@ -284,25 +280,22 @@ void
 xsc_commit(struct xsc *xsc, const struct xsc_change *changes, size_t count,
            xsc_reply *reply, void *arg)
 {
-    commit_list(xsc, changes, count, COMMIT_PLAIN, reply, arg);
+    commit_list(xsc, (struct xsc_guards){ 0 }, changes, count, false, reply,
+                arg);
 }
 
 void
 xsc_commit_urgent(struct xsc *xsc, const struct xsc_change *changes,
                   size_t count, xsc_reply *reply, void *arg)
 {
-    commit_list(xsc, changes, count, COMMIT_URGENT, reply, arg);
+    commit_list(xsc, (struct xsc_guards){ 0 }, changes, count, true, reply,
+                arg);
 }
 
 void
-xsc_commit_if(struct xsc *xsc, const struct xsc_change *guard,
+xsc_commit_if(struct xsc *xsc, struct xsc_guards guards,
               const struct xsc_change *changes, size_t count, xsc_reply *reply,
               void *arg)
 {
-    struct xsc_change all[XSC_GUARDED_MAX + 1];
-
-    assert(count > 0 && count <= XSC_GUARDED_MAX && guard->value);
-    all[0] = *guard;
-    memcpy(&all[1], changes, count * sizeof(*changes));
-    commit_list(xsc, all, count + 1, COMMIT_GUARDED, reply, arg);
+    commit_list(xsc, guards, changes, count, false, reply, arg);
 }

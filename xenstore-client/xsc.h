@@ -119,13 +119,14 @@ void
 xsc_commit_urgent(struct xsc *xsc, const struct xsc_change *changes,
                   size_t count, xsc_reply *reply, void *arg);
 
-enum { XSC_GUARDED_MAX = 12 };
-
-/* The same (1 to XSC_GUARDED_MAX changes), only if the value at guard->path is
- * guard->value at that moment; else nothing is changed, and the reply is
- * ERR_NOT_FOUND. */
+/* The same, only if each guard's value is at its path at that moment; else
+ * nothing is changed, and the reply is ERR_NOT_FOUND. */
+struct xsc_guards {
+    const struct xsc_change *list; /* none of the values is NULL */
+    size_t count;
+};
 void
-xsc_commit_if(struct xsc *xsc, const struct xsc_change *guard,
+xsc_commit_if(struct xsc *xsc, struct xsc_guards guards,
               const struct xsc_change *changes, size_t count, xsc_reply *reply,
               void *arg);
 

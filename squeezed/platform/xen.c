@@ -7,6 +7,7 @@
 #include "squeezed/platform/xen_facts.h"
 #include "squeezed/platform/xen_hypervisor.h"
 #include "squeezed/platform/xen_ledger.h"
+#include "squeezed/platform/xen_note.h"
 #include "squeezed/platform/xen_order.h"
 #include "squeezed/platform/xen_writer.h"
 #include "squeezed/platform/xen_zero.h"
@@ -46,6 +47,8 @@ struct xen_platform {
     struct xen_writer *writer;
     struct xen_operations operations;
     struct xen_orders orders;
+    struct xen_notes notes;
+    bool looked; /* at least once: who comes from now on is new */
     struct xen_writes writes;
     struct xen_loads loads;
     struct event *retry;
@@ -213,6 +216,42 @@ mend_target(struct xen_platform *xen, struct xen_domain *domain,
     xen_writer_restore(xen->writer, domain, facts->target_kib);
 }
 
+/* What somebody else has written as the target is a wish: the ceiling. */
+static void
+hear_wishes(struct xen_platform *xen, struct xen_domain *domain,
+            const struct domain_facts *facts)
+{
+    const struct xen_value *target = &domain->values[XEN_KEY_TARGET];
+    const struct xen_manual_sight sight = {
+        .managed = facts->flags & DOMAIN_MANAGED,
+        .building = facts->flags & DOMAIN_BUILDING,
+        .going = facts->flags & (DOMAIN_SHUTDOWN | DOMAIN_DYING),
+        .new = xen->looked || domain->was_building,
+        .certain = !domain->writes && !domain->noting &&
+                   !domain->cached[XEN_KEY_TARGET].reading &&
+                   !domain->cached[XEN_KEY_SQUEEZED_TARGET].reading,
+        .target = target,
+        .squeezed = &domain->values[XEN_KEY_SQUEEZED_TARGET],
+    };
+    enum xen_manual_verdict verdict =
+        xen_manual_look(&domain->manual, &sight, xen->view.now_us);
+    uint64_t ceiling_kib;
+
+    if (verdict == XEN_MANUAL_NOTHING || xen->view.read_only)
+        return;
+    if (verdict == XEN_MANUAL_BASE) {
+        xen_note_base(&xen->notes, domain);
+        return;
+    }
+    ceiling_kib =
+        min_u64(page_down((uint64_t)target->number), facts->dynamic_max_kib);
+    ceiling_kib = max_u64(ceiling_kib, facts->dynamic_min_kib);
+    log_info("domain %u (%s): somebody set its target to %" PRId64
+             " KiB: its ceiling is %" PRIu64 " KiB now",
+             domain->domid, domain->name, target->number, ceiling_kib);
+    xen_note_wish(&xen->notes, domain, ceiling_kib);
+}
+
 /* The cache has what was listed, in the same order (less, if there was no
  * memory for it).  A domain whose keys are still being read is unmanaged. */
 static void
@@ -230,6 +269,8 @@ fill_facts(struct xen_platform *xen)
         was_read = domain && domain->started && !domain->starting;
         xen_facts_of(&xen->view, was_read ? domain : NULL, &xen->listed[i],
                      &xen->facts[i]);
+        if (was_read)
+            hear_wishes(xen, domain, &xen->facts[i]);
         if (domain)
             note_built(domain, &xen->facts[i]);
         if (was_read)
@@ -283,6 +324,7 @@ xen_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
     xen_cache_clock(xen->cache, now_us);
     xen->view.total_kib = xen->memory.total_kib;
     fill_facts(xen);
+    xen->looked = true;
     *ret = (struct snapshot){
         .total_kib = xen->memory.total_kib,
         .free_kib = xen->memory.free_kib,
@@ -422,6 +464,15 @@ retry_due(evutil_socket_t fd, short events, void *arg)
 }
 
 static void
+wish_noted(void *context)
+{
+    struct xen_platform *xen = context;
+
+    if (usable(xen))
+        tell(xen);
+}
+
+static void
 brake_pulled(void *context)
 {
     struct xen_platform *xen = context;
@@ -491,6 +542,7 @@ xen_free(struct platform *platform)
         xsc_free(xen->xsc);
     xen_operations_free(&xen->operations);
     xen_orders_free(&xen->orders);
+    xen_notes_free(&xen->notes);
     xen_writes_free(&xen->writes);
     xen_loads_free(&xen->loads);
     xen_writer_free(xen->writer);
@@ -564,6 +616,10 @@ make_parts(struct xen_platform *xen, const struct xen_options *options)
     xen->orders.cache = xen->cache;
     xen->view.hypervisor = xen->hypervisor;
     xen->view.xsc = xen->xsc;
+    xen->notes.xsc = xen->xsc;
+    xen->notes.cache = xen->cache;
+    xen->notes.noted = wish_noted;
+    xen->notes.context = xen;
     xen->writer = xen_writer_new(xen->xsc, xen->hypervisor, xen->cache);
     return xen->writer;
 }
@@ -589,6 +645,7 @@ xen_platform_new(struct event_base *base, const struct xen_options *options)
     xen->view.read_only = options->read_only;
     LIST_INIT(&xen->operations);
     LIST_INIT(&xen->orders.list);
+    LIST_INIT(&xen->notes.list);
     TAILQ_INIT(&xen->writes);
     LIST_INIT(&xen->loads);
     xen_find_socket(options->xenstore, xen->path, sizeof(xen->path));

@@ -627,6 +627,9 @@ xen_cache_event(struct xen_cache *cache, const char *path, const char *token)
     if (!domain)
         return ours;
     key = xen_key_find(domain->domid, path);
+    /* Read once; from then on it is what we have written. */
+    if (key == XEN_KEY_SQUEEZED_TARGET)
+        return true;
     if (key == XEN_KEYS)
         memory_event(domain, path);
     else if (!says_nothing(domain, key))

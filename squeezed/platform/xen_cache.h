@@ -18,6 +18,7 @@
 #include "squeezed/platform/xen_complaint.h"
 #include "squeezed/platform/xen_guest.h"
 #include "squeezed/platform/xen_hypervisor.h"
+#include "squeezed/platform/xen_manual.h"
 #include "squeezed/platform/xen_values.h"
 #include "xenstore-client/xsc.h"
 
@@ -71,6 +72,8 @@ struct xen_domain {
     bool was_building;
     struct xen_guest guest;
     struct xen_offset offset;
+    struct xen_manual manual;
+    unsigned noting; /* writes of a base line or a wish that are on their way */
     /* The writer's: the target on its way to the store, and the one that
      * counts.  They differ when that came while the other was on its way.
      * The mark of the uncooperative goes with it. */

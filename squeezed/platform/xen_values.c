@@ -27,6 +27,7 @@ static const struct key {
     [XEN_KEY_DYNAMIC_MIN] = { "memory/" LEAF_DYNAMIC_MIN, KIND_RANGE },
     [XEN_KEY_DYNAMIC_MAX] = { "memory/" LEAF_DYNAMIC_MAX, KIND_RANGE },
     [XEN_KEY_TARGET] = { "memory/" LEAF_TARGET, KIND_AMOUNT },
+    [XEN_KEY_SQUEEZED_TARGET] = { "memory/" LEAF_SQUEEZED_TARGET, KIND_AMOUNT },
     [XEN_KEY_OFFSET] = { "memory/" LEAF_OFFSET, KIND_OFFSET },
     [XEN_KEY_VIDEORAM] = { "memory/" LEAF_VIDEORAM, KIND_AMOUNT },
     [XEN_KEY_MARK] = { "memory/" LEAF_UNCOOPERATIVE, KIND_FLAG },

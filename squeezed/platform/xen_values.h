@@ -13,6 +13,7 @@ enum xen_key {
     XEN_KEY_DYNAMIC_MIN,
     XEN_KEY_DYNAMIC_MAX,
     XEN_KEY_TARGET,
+    XEN_KEY_SQUEEZED_TARGET,
     XEN_KEY_OFFSET,
     XEN_KEY_VIDEORAM,
     XEN_KEY_MARK,    /* uncooperative: our own, of a life before this one too */

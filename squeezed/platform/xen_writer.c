@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 
 /* Domains in one transaction, and what is written of each at most: its target,
@@ -117,7 +118,9 @@ static void
 batch_reply(void *arg, enum err error, const char *value, size_t length);
 
 struct script {
-    size_t count;
+    size_t count, guards;
+    struct xsc_change guard[BATCH_DOMAINS]; /* targets as they are known */
+    char guard_paths[BATCH_DOMAINS][XEN_KEY_PATH];
     struct xsc_change changes[LINES_PER_DOMAIN * BATCH_DOMAINS];
     char paths[LINES_PER_DOMAIN * BATCH_DOMAINS][XEN_KEY_PATH];
 };
@@ -133,6 +136,27 @@ add_line(struct script *script, uint32_t domid, const char *leaf,
     script->changes[script->count++] = (struct xsc_change){ path, value };
 }
 
+/* A target that somebody else has written, and that nobody has heard yet, is a
+ * wish that must not be lost: only the last one that counts is replaced. */
+static void
+add_guard(struct script *script, const struct xen_domain *domain)
+{
+    const struct xen_value *target = &domain->values[XEN_KEY_TARGET];
+    const struct xen_value *squeezed = &domain->values[XEN_KEY_SQUEEZED_TARGET];
+    const struct xen_value *last =
+        squeezed->state == XEN_VALUE_GOOD ? squeezed : target;
+    size_t i = script->guards;
+
+    /* As it stands there; longer ones are known by their beginning only. */
+    if (target->state != XEN_VALUE_GOOD ||
+        strlen(last->text) >= sizeof(last->text) - 1)
+        return;
+    script->guard[script->guards++] =
+        (struct xsc_change){ xen_key_path(XEN_KEY_TARGET, domain->domid,
+                                          script->guard_paths[i]),
+                             last->text };
+}
+
 static void
 batch_send(struct batch *batch)
 {
@@ -140,11 +164,13 @@ batch_send(struct batch *batch)
     char values[BATCH_DOMAINS][24];
     const struct batch_item *item;
 
-    script.count = 0;
+    script.count = script.guards = 0;
     for (size_t i = 0; i < batch->count; i++) {
         item = &batch->items[i];
         snprintf(values[i], sizeof(values[i]), "%" PRIu64, item->target_kib);
         if (item->has_target) {
+            add_guard(&script,
+                      xen_cache_find(batch->writer->cache, item->domid));
             add_line(&script, item->domid, LEAF_SQUEEZED_TARGET, values[i]);
             add_line(&script, item->domid, LEAF_TARGET, values[i]);
         }
@@ -152,8 +178,9 @@ batch_send(struct batch *batch)
             add_line(&script, item->domid, LEAF_UNCOOPERATIVE,
                      item->mark ? "" : NULL);
     }
-    xsc_commit(batch->writer->xsc, script.changes, script.count, batch_reply,
-               batch);
+    xsc_commit_if(batch->writer->xsc,
+                  (struct xsc_guards){ script.guard, script.guards },
+                  script.changes, script.count, batch_reply, batch);
 }
 
 static void
@@ -216,8 +243,11 @@ item_is_stored(struct xen_domain *domain, const struct batch_item *item)
     const struct xen_value absent = { .state = XEN_VALUE_ABSENT };
 
     xen_cache_no_trouble(domain, XEN_TROUBLE_TARGET);
-    if (item->has_target)
+    if (item->has_target) {
         xen_cache_wrote(domain, XEN_KEY_TARGET, xen_value_of(item->target_kib));
+        xen_cache_wrote(domain, XEN_KEY_SQUEEZED_TARGET,
+                        xen_value_of(item->target_kib));
+    }
     if (item->has_mark)
         xen_cache_wrote(domain, XEN_KEY_MARK,
                         item->mark ? xen_value_empty() : absent);
@@ -237,6 +267,11 @@ item_done(const struct batch *batch, const struct batch_item *item,
     domain->writes--;
     if (error == ERR_NOT_READY)
         return;
+    if (error == ERR_NOT_FOUND && batch->count == 1) {
+        /* Not the target that we knew: it is seen, heard, and planned with. */
+        xen_cache_reread(domain, XEN_KEY_TARGET);
+        return;
+    }
     if (!error)
         item_is_stored(domain, item);
     if (!error || domain->written_kib != item->target_kib ||
