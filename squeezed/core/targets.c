@@ -17,6 +17,7 @@ enum {
  * written at all, summed up in one walk. */
 struct demand {
     uint64_t gap_kib;       /* what the acceptors lack of their shares */
+    uint64_t lack_kib;      /* of it, what they lack of their minimums */
     uint64_t coming_kib;    /* what the donors are asked for anew */
     bool works;             /* some donor is at it */
     int64_t expected_kib;   /* what the targets as they are will free */
@@ -220,6 +221,8 @@ set_costless(struct planner *p, int64_t now_us, struct demand *ret)
         if (gap == 0)
             d->grow_step_kib = 0;
         demand.gap_kib += gap;
+        if (!d->hopeless)
+            demand.lack_kib += sub_or_0(d->lower_kib, d->held_kib);
         demand.coming_kib += sub_or_0(
             min_u64(d->facts.target_kib, d->facts.actual_kib), d->next_kib);
         demand.works |= d->judgement.working && !judge_is_retried(d);
@@ -230,7 +233,8 @@ set_costless(struct planner *p, int64_t now_us, struct demand *ret)
 }
 
 /* Small deviations are not worth a write, unless the targets as they are will
- * not free what is wanted. */
+ * not free what is wanted, or what somebody lacks of his minimum: he gets that
+ * in one step or not at all, and all that was freed for it would lie idle. */
 static bool
 worth_writing(const struct planner *p, const struct tally *t,
               const struct demand *demand, uint64_t unmet_kib)
@@ -239,7 +243,7 @@ worth_writing(const struct planner *p, const struct tally *t,
 
     coming += unmet_kib > 0 ? (int64_t)p->settings.cushion_kib : t->relief_kib;
     return demand->deviation_kib >= p->settings.tolerance_kib ||
-           coming < (int64_t)unmet_kib;
+           coming < (int64_t)(unmet_kib + demand->lack_kib);
 }
 
 void
