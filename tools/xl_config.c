@@ -3,7 +3,6 @@
 
 #include "sq_limits.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdint.h>
@@ -228,25 +227,18 @@ read_save(FILE *file, char **ret_json, size_t *ret_length)
 }
 
 bool
-xl_config_of_save(const char *path, struct xl_machine *ret, char *message,
+xl_config_of_save(FILE *file, struct xl_machine *ret, char *message,
                   size_t message_size)
 {
-    FILE *file = fopen(path, "re");
-    const char *wrong;
     char *json = NULL;
     size_t length = 0;
+    const char *wrong = read_save(file, &json, &length);
     bool good = false;
 
-    if (!file) {
-        snprintf(message, message_size, "%s", strerror(errno));
-        return false;
-    }
-    wrong = read_save(file, &json, &length);
     if (wrong)
         snprintf(message, message_size, "%s", wrong);
     else
         good = xl_config_parse(json, length, ret, message, message_size);
     free(json);
-    fclose(file);
     return good;
 }

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #define XL_NAME_CHARS 256
 
@@ -27,9 +28,9 @@ bool
 xl_config_parse(const char *json, size_t length, struct xl_machine *ret,
                 char *message, size_t message_size);
 
-/* Of the file that `xl save` wrote. */
+/* Of what `xl save` wrote, from its begin. */
 bool
-xl_config_of_save(const char *path, struct xl_machine *ret, char *message,
+xl_config_of_save(FILE *file, struct xl_machine *ret, char *message,
                   size_t message_size);
 
 #endif

@@ -9,6 +9,7 @@
 #include "common/units.h"
 #include "sq_limits.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -157,10 +158,19 @@ read_save(struct start *s)
 {
     const struct xl_options *o = s->options;
     char message[200];
+    bool good = false;
+    FILE *file;
 
     if (o->word_count == 2)
         return read_config_of_restore(s);
-    if (xl_config_of_save(o->words[0], &s->machine, message, sizeof(message)))
+    file = fopen(o->words[0], "re");
+    if (file) {
+        good = xl_config_of_save(file, &s->machine, message, sizeof(message));
+        fclose(file);
+    } else {
+        snprintf(message, sizeof(message), "%s", strerror(errno));
+    }
+    if (good)
         return true;
     xl_say(o, "%s: %s", o->words[0], message);
     return fail(s, EXIT_FAILED);
