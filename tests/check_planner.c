@@ -621,6 +621,47 @@ END_TEST
 
 /* The domain that owns a reservation may take it, and nothing is counted
  * twice. */
+/* "committed = the largest of actual, limit, actual + its outstanding claim,
+ * promise - paging memory": each is the largest once. */
+static const struct {
+    uint64_t actual_mib, limit_mib, extra_mib, claim_mib, promise_mib,
+        paging_mib;
+    uint32_t flags;
+    uint64_t committed_mib;
+} commitments[] = {
+    { 512, 256, 0, 0, 0, 0, 0, 512 },
+    { 512, 1024, 0, 0, 0, 0, 0, 1024 }, /* unmanaged: up to its limit, too */
+    { 512, 1024, 1, 0, 0, 0, 0, 1025 },
+    { 512, 256, 0, 600, 0, 0, DOMAIN_BUILDING, 1112 },
+    { 0, 0, 0, 0, 700, 0, DOMAIN_BUILDING, 700 },
+    { 0, 0, 0, 0, 700, 8, DOMAIN_BUILDING, 692 },
+    { 100, 700, 0, 600, 700, 0, DOMAIN_BUILDING, 700 }, /* one and the same */
+    { 512, 1024, 1, 100, 700, 0, DOMAIN_DYING, 512 },   /* only gives */
+};
+
+START_TEST(what_a_domain_could_hold)
+{
+    struct domain_facts *f;
+    size_t n;
+
+    toy_init(&toy, 8 * GIB);
+    n = toy_add(&toy, 0, 0, commitments[_i].actual_mib * MIB);
+    f = &toy.facts[n];
+    f->flags = commitments[_i].flags;
+    f->limit_kib = commitments[_i].limit_mib * MIB;
+    f->extra_kib = commitments[_i].extra_mib * MIB;
+    f->claim_kib = commitments[_i].claim_mib * MIB;
+    f->paging_kib = commitments[_i].paging_mib * MIB;
+    if (commitments[_i].promise_mib) {
+        reserve_seconds(commitments[_i].promise_mib * MIB);
+        ledger_transfer(&toy.planner.ledger, &toy.entries[0], f->domid);
+    }
+    host_look(&toy.planner.host, &toy.snapshot, &toy.planner.ledger);
+    ck_assert_uint_eq(toy.planner.host.domains[n].committed_kib,
+                      commitments[_i].committed_mib * MIB);
+}
+END_TEST
+
 START_TEST(a_promise_is_counted_once)
 {
     struct domain_facts *f;
@@ -892,6 +933,8 @@ main(void)
     tcase_add_test(tcase, a_range_gets_its_fair_share);
     tcase_add_test(tcase, waits_where_asked_to);
     tcase_add_test(tcase, a_deadline_is_an_answer);
+    tcase_add_loop_test(tcase, what_a_domain_could_hold, 0,
+                        (int)(sizeof commitments / sizeof commitments[0]));
     tcase_add_test(tcase, a_promise_is_counted_once);
     tcase_add_test(tcase, foreign_limits_are_taken_back);
     tcase_add_loop_test(tcase, the_untouchable_are_left_alone, 0, 5);

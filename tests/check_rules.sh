@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# That the tests named in docs/rules.md and docs/faults.md (`file`: `name`,
+# `name`) exist.  Usage: check_rules.sh [SOURCE_DIR]
+set -eu
+top=${1:-${srcdir:-.}}
+list=$(mktemp)
+trap 'rm -f "$list"' EXIT
+
+# One line per name: FILE NAME.  A name belongs to the last file before it.
+for page in rules faults; do
+    grep -o '`check_[a-z_]*`: \(`[a-z_0-9]*`\(, \)\?\)*' "$top/docs/$page.md" |
+        sed 's/`//g; s/[:,]//g' |
+        awk '{ for (i = 2; i <= NF; i++) print $1, $i }'
+done >"$list"
+
+[ "$(wc -l <"$list")" -gt 100 ] || {
+    echo "check_rules: hardly any test is named: has their form changed?" >&2
+    exit 1
+}
+bad=0
+while read -r file name; do
+    grep -q "^START_TEST($name)" "$top/tests/$file.c" 2>/dev/null || {
+        echo "check_rules: there is no test $name in tests/$file.c" >&2
+        bad=1
+    }
+done <"$list"
+exit $bad
