@@ -39,9 +39,12 @@ judge_ask(struct domain *d, uint64_t target_kib, int64_t now_us)
 }
 
 /* The rate is that of a guest at work: an average over at least
- * JUDGE_RATE_US, the newest half of it.  The first movement counts at once. */
+ * JUDGE_RATE_US, the newest half of it.  The first movement counts at once.
+ * One that has arrived did so some time before this look: its rate is no less
+ * than what was seen. */
 static void
-measure_rate(struct judgement *j, uint64_t actual_kib, int64_t now_us)
+measure_rate(struct judgement *j, uint64_t actual_kib, bool arrived,
+             int64_t now_us)
 {
     int64_t elapsed_us = now_us - j->rate_us;
     uint64_t given_kib = sub_or_0(j->rate_from_kib, actual_kib);
@@ -51,6 +54,8 @@ measure_rate(struct judgement *j, uint64_t actual_kib, int64_t now_us)
         (elapsed_us < JUDGE_RATE_US && (j->rate_kib_s > 0 || given_kib == 0)))
         return;
     rate = mul_div(given_kib, US_PER_S, (uint64_t)elapsed_us);
+    if (arrived && rate < j->rate_kib_s)
+        return;
     j->rate_kib_s = j->rate_kib_s > 0 ? (j->rate_kib_s + rate) / 2 : rate;
     j->rate_us = now_us;
     j->rate_from_kib = actual_kib;
@@ -98,7 +103,7 @@ judge_work(struct domain *d, int64_t now_us)
     struct judgement *j = &d->judgement;
     uint64_t owed = owed_kib(d);
 
-    measure_rate(j, d->facts.actual_kib, now_us);
+    measure_rate(j, d->facts.actual_kib, owed == 0, now_us);
     if (owed == 0) {
         /* It gave what was asked, or nothing is asked any more. */
         if (j->moving) {

@@ -388,28 +388,108 @@ queued_wants(const struct planner *p, const struct tally *t)
     return ahead;
 }
 
-/* The longest that a donor needs for its share at its measured rate; -1 if
- * some rate isn't known. */
+static uint64_t
+moved_kib(const struct domain *d, int64_t us)
+{
+    return mul_div(d->judgement.rate_kib_s, (uint64_t)us, US_PER_S);
+}
+
+static uint64_t
+asked_kib(const struct domain *d)
+{
+    return d->movable ? sub_or_0(d->facts.actual_kib, d->share_kib) : 0;
+}
+
+/* What one has given after so long at its rate: of its share at first; then
+ * the laggards are known, and who can is asked for more. */
+static uint64_t
+given_by_kib(const struct domain *d, int64_t us)
+{
+    uint64_t most = sub_or_0(d->facts.actual_kib, d->lower_kib);
+    uint64_t early =
+        min_u64(asked_kib(d), moved_kib(d, min_i64(us, JUDGE_STILL_US)));
+
+    if (!d->movable)
+        return 0;
+    if (us <= JUDGE_STILL_US)
+        return early;
+    return min_u64(most, early + moved_kib(d, us - JUDGE_STILL_US));
+}
+
+static uint64_t
+given_kib(const struct planner *p, int64_t us)
+{
+    uint64_t kib = 0;
+
+    for (size_t i = 0; i < p->host.count; i++)
+        kib += given_by_kib(&p->host.domains[i], us);
+    return kib;
+}
+
+/* When the last one has given its share; -1 if some rate isn't known.
+ * *ret_rate: of all that are at it when the laggards become known. */
 static int64_t
-squeeze_eta_us(const struct planner *p)
+shares_us(const struct planner *p, uint64_t *ret_rate)
 {
     int64_t longest = 0;
 
+    *ret_rate = 0;
     for (size_t i = 0; i < p->host.count; i++) {
         const struct domain *d = &p->host.domains[i];
-        uint64_t gives;
+        uint64_t rate = d->judgement.rate_kib_s;
+        uint64_t asked = asked_kib(d);
 
-        if (!d->movable || d->share_kib >= d->facts.actual_kib)
+        if (asked == 0)
             continue;
-        gives = d->facts.actual_kib - d->share_kib;
-        if (d->judgement.rate_kib_s == 0)
+        if (rate == 0)
             return -1;
-        longest = max_i64(
-            longest,
-            (int64_t)min_u64(mul_div(gives, US_PER_S, d->judgement.rate_kib_s),
-                             INT64_MAX / 4));
+        if (moved_kib(d, JUDGE_STILL_US) < asked)
+            *ret_rate += rate;
+        longest =
+            max_i64(longest, (int64_t)min_u64(mul_div(asked, US_PER_S, rate),
+                                              INT64_MAX / 4));
     }
     return longest;
+}
+
+/* Nobody is left behind: all give their shares, and that is it. */
+static bool
+all_in_time(int64_t longest_us, uint64_t left_kib, uint64_t rate_kib_s)
+{
+    int64_t left_us =
+        rate_kib_s ? (int64_t)min_u64(mul_div(left_kib, US_PER_S, rate_kib_s),
+                                      INT64_MAX / 4)
+                   : 0;
+
+    return longest_us <= JUDGE_STILL_US + patience_us(left_us);
+}
+
+/* When so much will have come free at the rates that were measured; -1 if some
+ * rate isn't known, or it takes more than a day. */
+static int64_t
+squeeze_eta_us(const struct planner *p, uint64_t need_kib)
+{
+    int64_t low = 0, high = 24 * 3600 * (int64_t)US_PER_S;
+    uint64_t rate_kib_s;
+    int64_t longest_us = shares_us(p, &rate_kib_s);
+    uint64_t early_kib = given_kib(p, JUDGE_STILL_US);
+
+    if (longest_us < 0 || given_kib(p, high) < need_kib)
+        return -1;
+    if (early_kib < need_kib &&
+        all_in_time(longest_us, need_kib - early_kib, rate_kib_s))
+        return longest_us;
+    while (high - low > US_PER_MS) {
+        int64_t middle = low + (high - low) / 2;
+
+        if (given_kib(p, middle) < need_kib)
+            low = middle;
+        else
+            high = middle;
+    }
+    /* What laggards won't give is asked of others in rounds: that costs a
+     * little over what they could do all at once. */
+    return high + min_i64(high / 6, max_i64(longest_us - high, 0) / 2);
 }
 
 void
@@ -447,7 +527,8 @@ planner_what_if(struct planner *p, uint64_t min_kib, uint64_t max_kib,
         ret->eta_us = 0;
     } else {
         ret->verdict = VERDICT_AFTER_SQUEEZE;
-        ret->eta_us = squeeze_eta_us(p);
+        ret->eta_us =
+            squeeze_eta_us(p, (uint64_t)((int64_t)ret->amount_kib - here));
     }
 }
 
