@@ -22,6 +22,9 @@ enum {
     LIMIT_CLIENT_CHARS = 64,         /* a client's name: [A-Za-z0-9_-] */
     LIMIT_ID_CHARS = 64,             /* a reservation's id; ours are UUIDs */
     LIMIT_SCENARIO_BYTES = 16 << 20, /* a scenario or configuration file */
+    LIMIT_SWITCH_REPLY = 16 << 20,   /* of the message switch */
+    LIMIT_SWITCH_CALLS = 1024,       /* messages of it: open ones, and known */
+    LIMIT_SWITCH_BYTES = 4 << 20,    /* of answers that are kept for them */
     LIMIT_XENSTORE_REPLY = 1 << 20,  /* oxenstored sends over 4096 (a fault) */
     LIMIT_XENSTORE_PENDING = 65536   /* requests on their way to xenstored */
 };

@@ -13,6 +13,7 @@
 #include "squeezed/server.h"
 #include "squeezed/simulation.h"
 #include "squeezed/store_requests.h"
+#include "squeezed/switch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -39,6 +40,7 @@ struct daemon {
     struct server *server;
     struct ranges *ranges;
     int64_t ranges_us;                     /* when they are due */
+    struct switch_client *message_switch;  /* NULL: it is not served */
     struct store_requests *store_requests; /* NULL: a simulated host */
     bool failed;                           /* while it ran */
 };
@@ -307,6 +309,57 @@ start_server(struct daemon *daemon)
     return daemon->server != NULL;
 }
 
+static bool
+out_of_memory(void)
+{
+    log_error("out of memory at start");
+    return false;
+}
+
+/* By itself it is served only where squeezed is the host's broker: a simulated
+ * host, or one that is only watched, has no business with real calls. */
+static bool
+serves_switch(const struct daemon *daemon)
+{
+    bool aside = daemon->scenario != NULL || daemon->options.dry_run;
+
+    return daemon->config.use_switch == SWITCH_YES ||
+           (daemon->config.use_switch == SWITCH_AUTO && !aside);
+}
+
+static bool
+start_switch(struct daemon *daemon)
+{
+    const struct switch_options options = {
+        .path = daemon->config.switch_path,
+        .wanted = daemon->config.use_switch == SWITCH_YES,
+        .rpc = server_rpc(daemon->server),
+        .now_us = loop_now_us,
+    };
+
+    if (!serves_switch(daemon))
+        return true;
+    daemon->message_switch = switch_new(loop_base(daemon->loop), &options);
+    return daemon->message_switch != NULL || out_of_memory();
+}
+
+/* All ways in. */
+static bool
+start_doors(struct daemon *daemon)
+{
+    return start_server(daemon) && start_switch(daemon);
+}
+
+static void
+stop_doors(struct daemon *daemon)
+{
+    switch_free(daemon->message_switch);
+    daemon->message_switch = NULL;
+    if (daemon->server != NULL)
+        server_free(daemon->server);
+    daemon->server = NULL;
+}
+
 /* Events wait until the broker has looked and read its ledger: a start in no
  * time at all. */
 static bool
@@ -337,11 +390,10 @@ restart_broker(struct daemon *daemon)
     ranges_free(daemon->ranges);
     daemon->broker = NULL;
     daemon->ranges = NULL;
-    server_free(daemon->server);
+    stop_doors(daemon);
     boot_memory_forget(daemon->boot, NULL);
-    daemon->server = NULL;
     sim_settle_store(daemon->platform, false);
-    if (!make_broker(daemon) || !start_server(daemon))
+    if (!make_broker(daemon) || !start_doors(daemon))
         return false;
     simulation_restarted(daemon->simulation, daemon->broker, loop_now_us());
     log_info("the broker was restarted");
@@ -493,13 +545,6 @@ make_pidfile(struct daemon *daemon)
 }
 
 static bool
-out_of_memory(void)
-{
-    log_error("out of memory at start");
-    return false;
-}
-
-static bool
 start(struct daemon *daemon)
 {
     const struct loop_work broker_work = { daemon, broker_work_next,
@@ -519,7 +564,7 @@ start(struct daemon *daemon)
         !start_boot_memory(daemon))
         return out_of_memory();
     loop_add_work(daemon->loop, &broker_work);
-    return start_server(daemon);
+    return start_doors(daemon);
 }
 
 /* Also what start() began and did not finish. */
@@ -528,8 +573,7 @@ stop(struct daemon *daemon)
 {
     if (daemon->broker != NULL)
         broker_free(daemon->broker);
-    if (daemon->server != NULL)
-        server_free(daemon->server);
+    stop_doors(daemon);
     ranges_free(daemon->ranges);
     store_requests_free(daemon->store_requests);
     boot_memory_free(daemon->boot);

@@ -144,13 +144,13 @@ echo "tolerance = much" >> "$work/conf"
 kill -HUP "$pid"
 check "a bad file changes nothing" soon says \
     "$work/conf:2: tolerance: \"much\""
-printf 'log-level = debug\nuse-switch = false\n' > "$work/conf"
+printf 'log-level = debug\nloglevel = debug\n' > "$work/conf"
 kill -HUP "$pid"
 check "a good one is read" soon says "read $work/conf anew"
 check "what needs a restart is named" says \
     "$work/conf: the new pidfile takes effect after a restart"
 check "keys without effect are named" says \
-    "debug: the key use-switch is known, and without effect"
+    "debug: the key loglevel is known, and without effect"
 printf 'log-level = error\nlog = %s/log\n' "$work" > "$work/conf"
 kill -HUP "$pid"
 check "the log can be moved" soon [ -e "$work/log" ]
