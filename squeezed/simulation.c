@@ -587,16 +587,13 @@ restart(struct simulation *s, size_t index, int64_t now_us)
     return true;
 }
 
-/* Ends what the manual method has begun; the broker doesn't know it yet. */
+/* Ends what the manual method has begun. */
 static bool
 set_auto(struct simulation *s, size_t index, int64_t now_us)
 {
-    const struct scenario_event *e = &s->scenario->events[index];
-
     (void)now_us;
-    note(s, true, "event %" PRIu32 ": auto: this broker has no manual targets",
-         e->number);
-    return sim_find(s->sim, e->domid) != NULL;
+    return sim_set_ceiling(s->sim, s->scenario->events[index].domid,
+                           CEILING_NONE);
 }
 
 /* False: there is no such domain. */

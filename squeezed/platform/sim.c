@@ -698,6 +698,15 @@ sim_write_range(struct platform *platform, uint32_t domid,
     return true;
 }
 
+static uint64_t
+ceiling_of(const struct sim_domain *d, uint64_t target_kib)
+{
+    uint64_t lower_kib = max_u64(d->static_min_kib, d->dynamic_min_kib);
+    uint64_t upper_kib = min_u64(d->dynamic_max_kib, d->static_max_kib);
+
+    return max_u64(min_u64(target_kib, upper_kib), page_up(lower_kib));
+}
+
 bool
 sim_write_target(struct platform *platform, uint32_t domid, uint64_t target_kib)
 {
@@ -707,6 +716,9 @@ sim_write_target(struct platform *platform, uint32_t domid, uint64_t target_kib)
     if (!d)
         return false;
     d->target_kib = page_down(target_kib);
+    /* The manual method: the most that it is to have. */
+    if (d->managed && !d->building)
+        d->ceiling_kib = ceiling_of(d, d->target_kib);
     sim_guest_notice(d, s->now_us);
     touched(s, true);
     return true;

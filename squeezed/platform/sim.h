@@ -101,6 +101,7 @@ bool
 sim_write_range(struct platform *platform, uint32_t domid,
                 const uint64_t *min_kib, const uint64_t *max_kib);
 
+/* Somebody else's write: the manual method, where it is managed. */
 bool
 sim_write_target(struct platform *platform, uint32_t domid,
                  uint64_t target_kib);
