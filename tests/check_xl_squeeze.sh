@@ -416,12 +416,17 @@ reached() { # reached MOMENT: returns as soon as it is
         10) await calls 4; sleep 0.1 ;;
     esac
 }
-export FAKE_BUILD=0.6 FAKE_SLOW=0.2 FAKE_DYING=0.1
+# Long enough for a busy machine: what is stopped is not waited for.
+export FAKE_DYING=0.1
 for moment in 1 2 3 4 5 6 7 8 9 10; do
     case $((moment % 3)) in
         0) signal=INT number=2 ;;
         1) signal=TERM number=15 ;;
         2) signal=HUP number=1 ;;
+    esac
+    case $moment in
+        [5-8]) export FAKE_BUILD=30 FAKE_SLOW=0 ;;
+        *) export FAKE_BUILD=0 FAKE_SLOW=0.5 ;;
     esac
     start_host
     what="SIG$signal at moment $moment"

@@ -59,8 +59,8 @@ build() {
 }
 
 create() {
-    file= paused= dry=
-    settings=
+    file="" paused="" dry=""
+    settings=""
     while [ $# -gt 0 ]; do
         case $1 in
             -p) paused=1 ;;
@@ -86,7 +86,7 @@ $1" ;;
 }
 
 restore() {
-    paused=
+    paused=""
     while [ $# -gt 0 ]; do
         case $1 in
             -p) paused=1 ;;

@@ -850,11 +850,28 @@ run_steps(struct start *s)
 static int
 with_broker(struct start *s)
 {
-    if (read_sizes(s) && !s->signal && choose_amounts(s))
+    if (!s->signal && read_sizes(s) && !s->signal && choose_amounts(s))
         return run_steps(s);
     if (s->signal)
         xl_end_by_signal(s->signal);
     return s->status;
+}
+
+/* A broker that has just been started hasn't seen the host yet. */
+static void
+ask_status(struct start *s, struct client_answer *ret)
+{
+    int64_t end_ms = clock_ms() + BROKER_BACK_MS;
+
+    for (;;) {
+        xl_call(s->options, "squeezed.status", json_object(), false, ret);
+        s->signal = xl_take_signal();
+        if (strcmp(xl_reason(ret), "not-ready") != 0 || s->signal ||
+            clock_ms() >= end_ms)
+            return;
+        client_answer_done(ret);
+        pause_ms(POLL_MS);
+    }
 }
 
 int
@@ -866,7 +883,7 @@ xl_start(const struct xl_options *options)
 
     if (options->dry_run)
         return xl_become(options->plain);
-    xl_call(options, "squeezed.status", json_object(), false, &answer);
+    ask_status(&s, &answer);
     if (answer.end == CLIENT_NO_ANSWER) {
         status = xl_without_broker(options, answer.message);
     } else if (answer.end != CLIENT_RESULT) {

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# squeezed on a whole Xen host, inside QEMU, in three boots: xenstored and
-# oxenstored, named after what they run with (cases.sh), and tools (tools.sh).
+# squeezed on a whole Xen host, inside QEMU, in four boots: xenstored and
+# oxenstored, named after what they run with (cases.sh), tools (tools.sh), and
+# readme, which does what README says (readme.sh).
 #
 #   check-xen.sh [BUILD_DIR [BOOT…]]
-#       (default: the current one, and all three; `make check-xen`)
+#       (default: the current one, and all four; `make check-xen`)
 #
 # Logs stay in BUILD_DIR/xen-logs/BOOT.  Exit status: 0 all passed; 77 this
 # machine can't run it (1 if SQUEEZED_REQUIRE_XEN is set and not empty); else
@@ -14,11 +15,11 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=$(cd "${1:-.}" && pwd)
 boots=("${@:2}")
-[ ${#boots[@]} -gt 0 ] || boots=(xenstored oxenstored tools)
+[ ${#boots[@]} -gt 0 ] || boots=(xenstored oxenstored tools readme)
 
 job=$(mktemp -d)
 guest=$(mktemp -d)
-trap 'rm -rf "$job" "$guest"' EXIT
+trap 'rm -rf "$job" "$job.install" "$job.readme" "$guest"' EXIT
 
 fail() {
     echo "check-xen: $*" >&2
@@ -29,7 +30,6 @@ fail() {
 add_installed() {
     local p found
     MAKEFLAGS='' make -s -C "$build" install DESTDIR="$job.install" > /dev/null
-    trap 'rm -rf "$job" "$guest" "$job.install"' EXIT
     for p in "$@"; do
         found=$(find "$job.install" -type f -name "$p" -perm /111)
         [ -n "$found" ] || fail "make install installs no $p"
@@ -42,16 +42,32 @@ for p in memory-sampler json-get domain-probe domain-builder post; do
     cp "$build/tests/xen/$p" "$job/" || fail "no $p: use make check-xen"
 done
 cp -R "$here"/{cases.sh,tools.sh,cases,dom0-lib.sh,squeezed.conf} "$job/"
+# The tree that is installed, and the commands that README gives after that.
+mkdir "$job.readme"
+cp -R "$job.install" "$job.readme/root"
+cp -R "$here"/{readme.sh,dom0-lib.sh,stubs} "$job.readme/"
+for p in json-get domain-probe; do
+    cp "$build/tests/xen/$p" "$job.readme/"
+done
+awk '/^## /{ on = $0 == "## On a Xen host with xl: five minutes" } on' \
+    "$here/../../README.md" | sed -n 's/^ *\$ //p' > "$job.readme/all.txt"
+printf '%s\n' ./bootstrap 'sudo make -C build install' |
+    cmp -s - <(head -n 2 "$job.readme/all.txt") ||
+    fail "README begins otherwise than with building and installing"
+tail -n +3 "$job.readme/all.txt" > "$job.readme/readme.txt"
 cp "$build/tests/xen/key-writer" "$guest/" ||
     fail "no key-writer: use make check-xen"
 install -m 755 "$here/guest-start" "$guest/start"
 
 # One boot; its exit status is the harness's.
 boot() { # boot BOOT LOGS
-    local status=0 xenstored=$1 script=cases.sh
-    [ "$1" != tools ] || xenstored=xenstored script=tools.sh
+    local status=0 xenstored=$1 script=cases.sh files=$job
+    case $1 in
+        tools) xenstored=xenstored script=tools.sh ;;
+        readme) xenstored=xenstored script=readme.sh files=$job.readme ;;
+    esac
     rm -rf "$2"
-    "$here/run-in-xen.sh" --files "$job" --guest "$guest" --out "$2" \
+    "$here/run-in-xen.sh" --files "$files" --guest "$guest" --out "$2" \
         --timeout 480 --memory 2048 --xenstored "$xenstored" \
         -- "sh ./$script" || status=$?
     case $status in
