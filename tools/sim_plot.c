@@ -166,14 +166,14 @@ put_data(FILE *out, const char *name, uint32_t number, const struct line *line,
     fputs("END\n", out);
 }
 
+static const char *const colours[] = { "1f77b4", "ff7f0e", "2ca02c", "d62728",
+                                       "9467bd", "8c564b", "e377c2", "17becf" };
+enum { COLOURS = sizeof colours / sizeof *colours };
+
 static void
 put_head(FILE *out, const char *picture, const struct scenario *scenario,
          const struct picture *p)
 {
-    static const char *const colours[] = { "1f77b4", "ff7f0e", "2ca02c",
-                                           "d62728", "9467bd", "8c564b",
-                                           "e377c2", "17becf" };
-
     fprintf(out, "set terminal %s size 1200,700 background '#ffffff'\n",
             sim_plot_terminal(picture));
     fputs("set output ", out);
@@ -185,9 +185,9 @@ put_head(FILE *out, const char *picture, const struct scenario *scenario,
           "set grid lc '#dddddd'\nset border lc '#888888'\nset yrange [0:*]\n",
           out);
     fprintf(out, "set xrange [0:%.6g]\n", p->end_s > 0 ? p->end_s : 1);
-    for (size_t i = 0; i < sizeof colours / sizeof *colours; i++)
+    for (size_t i = 0; i < COLOURS; i++)
         fprintf(out, "set linetype %zu lc '#%s'\n", i + 1, colours[i]);
-    fprintf(out, "set linetype cycle %zu\n", sizeof colours / sizeof *colours);
+    fprintf(out, "set linetype cycle %d\n", COLOURS);
 }
 
 /* A line where a request was answered, dashed where it was made; what it was
@@ -196,7 +196,7 @@ static void
 put_requests(FILE *out, const struct scenario *scenario,
              const struct simulation_results *results)
 {
-    const char *colours[OUTCOME_COUNT] = { [OUTCOME_GRANTED] = "#2ca02c" };
+    const char *outcomes[OUTCOME_COUNT] = { [OUTCOME_GRANTED] = "#2ca02c" };
     size_t labels = 0;
     size_t last_event = SIZE_MAX;
 
@@ -216,7 +216,7 @@ put_requests(FILE *out, const struct scenario *scenario,
                     "nohead lc '%s'\n",
                     (double)r->answered_us / US_PER_S,
                     (double)r->answered_us / US_PER_S,
-                    colours[r->outcome] ? colours[r->outcome] : "#d62728");
+                    outcomes[r->outcome] ? outcomes[r->outcome] : "#d62728");
         if (r->event == last_event || labels == LABELS_MAX)
             continue;
         last_event = r->event;
@@ -252,8 +252,9 @@ put_lines(FILE *out, const struct picture *p,
         put_data(out, "d", p->lines[i].domid, &p->lines[i], p->end_s);
     fputs("plot $free0 with steps lw 2 dt 2 lc 'black' title 'free'", out);
     for (size_t i = 0; i < p->line_count; i++) {
-        fprintf(out, ", $d%" PRIu32 " with steps lw %s lt %zu ",
-                p->lines[i].domid, named ? "2" : "1", i + 1);
+        /* The second time round the colours the lines are wider, and so on. */
+        fprintf(out, ", $d%" PRIu32 " with steps lw %zu lt %zu ",
+                p->lines[i].domid, named ? 2 + 2 * (i / COLOURS) : 1, i + 1);
         if (named) {
             fputs("title ", out);
             put_quoted(out, name_of(results, p->lines[i].domid, buffer));
