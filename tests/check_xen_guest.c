@@ -2,6 +2,7 @@
 /* What the xen platform concludes of a guest: does it balloon, what is its
  * offset; and domain 0's range. */
 #include "squeezed/core/facts.h"
+#include "squeezed/platform/xen_autoballoon.h"
 #include "squeezed/platform/xen_guest.h"
 #include "squeezed/platform/xen_offset.h"
 #include "squeezed/platform/xen_zero.h"
@@ -308,6 +309,34 @@ static const struct zero_case {
     { GIB, 3 * (uint64_t)GIB, GIB, 2 * GIB, GIB, 3 * (uint64_t)GIB },
 };
 
+static const struct {
+    const char *conf, *line;
+    bool on;
+} autoballoons[] = {
+    { "", "placeholder", true }, /* auto is the default */
+    { "", "dom0_mem=1024M,max:1024M", false },
+    { "", "loglvl=all dom0_mem=1G", false },
+    { "", "nodom0_mem=1G", true },
+    { "", NULL, false }, /* nobody knows */
+    { "#autoballoon=\"on\"\n", NULL, false },
+    { "autoballoon=\"on\"", "dom0_mem=1G", true },
+    { "vif.default.script=\"x\"\n  autoballoon = 1 # yes\n", NULL, true },
+    { "autoballoon=\"off\"\n", "x", false },
+    { "autoballoon='0'\n", "x", false },
+    { "autoballoon=\"on\"\nautoballoon=\"off\"\n", "x", false },
+    { "autoballoon=\"auto\"\n", "x", true },
+    { "autoballoon_more=\"on\"\nautoballoon", NULL, false },
+    { "autoballoon=nobodyknowswhatthisis\n", NULL, false },
+};
+
+START_TEST(autoballoon_as_xl_reads_it)
+{
+    ck_assert_int_eq(
+        xen_autoballoon_is_on(autoballoons[_i].conf, autoballoons[_i].line),
+        autoballoons[_i].on);
+}
+END_TEST
+
 START_TEST(domain_zero_gets_a_range)
 {
     const struct zero_case *c = &zero_cases[_i];
@@ -354,6 +383,8 @@ suite(void)
     tcase_add_test(offset, large_offsets_are_none);
     tcase_add_test(offset, corrections_are_rare);
     tcase_add_test(offset, a_limit_is_no_rest);
+    tcase_add_loop_test(zero, autoballoon_as_xl_reads_it, 0,
+                        (int)(sizeof(autoballoons) / sizeof(autoballoons[0])));
     tcase_add_loop_test(zero, domain_zero_gets_a_range, 0,
                         sizeof(zero_cases) / sizeof(zero_cases[0]));
     suite_add_tcase(s, balloon);

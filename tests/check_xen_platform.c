@@ -968,6 +968,31 @@ START_TEST(a_trouble_that_comes_back_is_said_again)
 }
 END_TEST
 
+START_TEST(autoballoon_is_warned_of_once)
+{
+    char log[128], conf[128];
+    FILE *file;
+
+    snprintf(log, sizeof(log), "%s/log", store.dir);
+    snprintf(conf, sizeof(conf), "%s/xl.conf", store.dir);
+    file = fopen(conf, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs("autoballoon=\"on\"\n", file);
+    fclose(file);
+    options.xl_conf = conf;
+    ck_assert(log_open(log));
+    start(XEN_BALLOON_ALWAYS);
+    store_kill(&store);
+    ck_assert(wait_for(is_lost, LATE_MS));
+    store_restart(&store);
+    ck_assert(wait_for(is_ready, LATE_MS));
+    ck_assert_uint_eq(lines_with(log, "autoballoon is on"), 1);
+    log_open("stderr");
+    unlink(log);
+    unlink(conf);
+}
+END_TEST
+
 /* Freed with everything on its way. */
 START_TEST(it_can_be_freed_at_any_time)
 {
@@ -1039,6 +1064,7 @@ suite(void)
     tcase_add_test(lives, xen_comes_late);
     tcase_add_test(lives, a_failed_hypercall_passes);
     tcase_add_test(lives, a_trouble_that_comes_back_is_said_again);
+    tcase_add_test(lives, autoballoon_is_warned_of_once);
     tcase_add_loop_test(lives, it_can_be_freed_at_any_time, 0, 8);
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         tcase_add_checked_fixture(all[i], set_up, tear_down);

@@ -2,6 +2,7 @@
 #include "squeezed/platform/xen.h"
 
 #include "common/log.h"
+#include "squeezed/platform/xen_autoballoon.h"
 #include "squeezed/platform/xen_brake.h"
 #include "squeezed/platform/xen_cache.h"
 #include "squeezed/platform/xen_facts.h"
@@ -23,6 +24,7 @@
 #define RECONNECT_US (10 * US_PER_MS)
 /* Where xenstored lives in a domain of its own, it has no socket here. */
 #define XENSTORE_DEVICE "/dev/xen/xenbus"
+#define XL_CONF         "/etc/xen/xl.conf"
 /* Between attempts to see the hypervisor. */
 #define RETRY_S 1
 
@@ -56,6 +58,8 @@ struct xen_platform {
     unsigned connections;
     bool deaf; /* to domains that come and go: xenstored refused */
     bool deaf_said;
+    bool autoballoon_checked;
+    char xl_conf[108];
     char lost_why[80];
     enum trouble said; /* what was logged last */
     bool said_any;
@@ -141,6 +145,24 @@ say(struct xen_platform *xen)
     else
         log_info("Xen and xenstore (%s) are there: %zu domains",
                  xsc_way(xen->xsc), xen->count);
+}
+
+/* Once, as soon as there is a Xen to be asked. */
+static void
+check_autoballoon(struct xen_platform *xen)
+{
+    char line[1024];
+    bool known;
+
+    if (xen->autoballoon_checked || xen_hypervisor_why(xen->hypervisor)[0])
+        return;
+    xen->autoballoon_checked = true;
+    known = xen_hypervisor_command_line(xen->hypervisor, line, sizeof(line));
+    if (xen_autoballoon_look(xen->xl_conf, known ? line : NULL))
+        log_warning("%s: autoballoon is on, so that xl shrinks domain 0 for "
+                    "its guests, behind squeezed's back: set "
+                    "autoballoon=\"off\" there",
+                    xen->xl_conf);
 }
 
 static void
@@ -494,6 +516,7 @@ connection_up(void *context)
     watch_domains(xen);
     xen_cache_up(xen->cache, xen->xsc);
     list_domains(xen);
+    check_autoballoon(xen);
     retry_soon(xen);
 }
 
@@ -648,6 +671,8 @@ xen_platform_new(struct event_base *base, const struct xen_options *options)
     LIST_INIT(&xen->notes.list);
     TAILQ_INIT(&xen->writes);
     LIST_INIT(&xen->loads);
+    snprintf(xen->xl_conf, sizeof(xen->xl_conf), "%s",
+             options->xl_conf ? options->xl_conf : XL_CONF);
     xen_find_socket(options->xenstore, xen->path, sizeof(xen->path));
     if (!make_parts(xen, options)) {
         xen_free(&xen->platform);

@@ -22,6 +22,7 @@ struct xen_options {
                            * /run/xenstored/socket; and, while there is no
                            * such file, /dev/xen/xenbus.  The path of that
                            * device will do, too */
+    const char *xl_conf;  /* xl's configuration; NULL: where it is */
     enum xen_balloon balloon;
     bool read_only;   /* writes nothing by itself: no offset, no range */
     bool manage_zero; /* domain 0 takes part, within: */

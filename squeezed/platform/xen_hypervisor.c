@@ -88,6 +88,20 @@ xen_hypervisor_open(struct xen_hypervisor *hypervisor)
     return ERR_NOT_READY;
 }
 
+bool
+xen_hypervisor_command_line(struct xen_hypervisor *hypervisor, char *text,
+                            size_t size)
+{
+    xen_commandline_t line = "";
+
+    if (!hypervisor->xc ||
+        xc_version(hypervisor->xc, XENVER_commandline, &line) < 0)
+        return false;
+    line[sizeof(line) - 1] = '\0';
+    snprintf(text, size, "%s", line);
+    return true;
+}
+
 const char *
 xen_hypervisor_why(const struct xen_hypervisor *hypervisor)
 {

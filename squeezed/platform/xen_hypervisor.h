@@ -47,6 +47,11 @@ enum err
 xen_hypervisor_open(struct xen_hypervisor *hypervisor);
 
 /* What was wrong with the last open or look, for people; empty: nothing. */
+/* Xen's own command line; false if it can't be had. */
+bool
+xen_hypervisor_command_line(struct xen_hypervisor *hypervisor, char *text,
+                            size_t size);
+
 const char *
 xen_hypervisor_why(const struct xen_hypervisor *hypervisor);
 
