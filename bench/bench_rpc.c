@@ -4,6 +4,7 @@
  * a real xenstored.  Run by `make bench`. */
 #include "tests/fakexen/rig.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -286,6 +287,7 @@ main(void)
     if (!store_possible())
         return 77;
     rig_start(&rig);
+    assert(rig.hv);
     fakehv_lock(rig.hv); /* room that no guest may have */
     rig.hv->total_pages += 64 * KIB_PER_MIB / KIB_PER_PAGE;
     rig.hv->free_pages += 64 * KIB_PER_MIB / KIB_PER_PAGE;

@@ -158,7 +158,8 @@ char *
 rpc_error_text(const char *call_text, size_t length, int code,
                const char *message, const char *limit, const char **ret_type)
 {
-    const struct rpc_call nobody = { .form = form_of(call_text, length) };
+    static const struct rpc_call nobody;
+    const struct rpc_form *form = form_of(call_text, length);
     json_t *data = NULL;
     json_t *error;
     char *text;
@@ -166,14 +167,14 @@ rpc_error_text(const char *call_text, size_t length, int code,
     if (limit)
         data = json_pack("{s:s,s:s}", "reason", err_name(ERR_BUSY), "limit",
                          limit);
-    if (nobody.form == &rpc_xml) {
+    if (form == &rpc_xml) {
         json_decref(data);
         error = json_pack("[s,s]", "Internal_error", message);
     } else {
         error = error_object(code, message, data);
     }
-    text = nobody.form->write_error(&nobody, error);
-    *ret_type = nobody.form->type;
+    text = form->write_error(&nobody, error);
+    *ret_type = form->type;
     json_decref(error);
     return text;
 }
@@ -196,7 +197,7 @@ check_envelope(struct rpc_call *call, const json_t *root)
     const json_t *version = json_object_get(root, "jsonrpc");
     const json_t *params = json_object_get(root, "params");
     const char *method = rpc_plain_text(json_object_get(root, "method"));
-    bool second = version && json_is_string(version) &&
+    bool second = json_is_string(version) &&
                   strcmp(json_string_value(version), "2.0") == 0;
 
     if (json_is_array(root))

@@ -4,6 +4,7 @@
  * script, and changes the host as it is told to. */
 #include "tests/fakexen/rig.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,33 @@ limit_kib(uint32_t domid)
     return pages * KIB_PER_PAGE;
 }
 
+/* What a builder does: as much as Xen lets the domain have.  What it holds
+ * then. */
+static uint64_t
+populate(uint32_t domid)
+{
+    struct fakehv_domain *domain = &rig.hv->domains[domid];
+    uint64_t pages;
+
+    fakehv_lock(rig.hv);
+    pages = fakehv_balloon(rig.hv, domid, domain->max_pages, UINT64_MAX);
+    fakehv_unlock(rig.hv);
+    store_introduce(&rig.store, domid);
+    return pages * KIB_PER_PAGE;
+}
+
+static void
+unpause(uint32_t domid)
+{
+    struct fakehv_domain *domain = &rig.hv->domains[domid];
+
+    fakehv_lock(rig.hv);
+    domain->flags &= ~(uint32_t)XEN_DOMINF_paused;
+    domain->flags |= XEN_DOMINF_running;
+    domain->cpu_time = 1;
+    fakehv_unlock(rig.hv);
+}
+
 static void
 create(uint32_t domid, const char *kind)
 {
@@ -40,12 +68,15 @@ create(uint32_t domid, const char *kind)
 static bool
 obey(const char *verb, uint32_t domid, const char *kind, FILE *out)
 {
-    if (strcmp(verb, "limit") == 0) {
-        fprintf(out, "ok %llu\n", (unsigned long long)limit_kib(domid));
-        fflush(out);
-        return true;
-    }
-    if (strcmp(verb, "create") == 0)
+    uint64_t kib = 0;
+
+    if (strcmp(verb, "limit") == 0)
+        kib = limit_kib(domid);
+    else if (strcmp(verb, "populate") == 0)
+        kib = populate(domid);
+    else if (strcmp(verb, "unpause") == 0)
+        unpause(domid);
+    else if (strcmp(verb, "create") == 0)
         create(domid, kind);
     else if (strcmp(verb, "destroy") == 0)
         rig_destroy(&rig, domid);
@@ -55,7 +86,7 @@ obey(const char *verb, uint32_t domid, const char *kind, FILE *out)
         rig_run(&rig), rig_ready(&rig);
     else
         return false;
-    fprintf(out, "ok\n");
+    fprintf(out, "ok %" PRIu64 "\n", kib);
     fflush(out);
     return true;
 }

@@ -168,10 +168,10 @@ is_answer(const char *expected)
 }
 
 #define XML_HEAD                                                               \
-    "<?xml version=\"1.0\"?>\n<methodResponse><params><param><value><struct>"  \
+    "<?xml version=\"1.0\"?><methodResponse><params><param><value><struct>"    \
     "<member><name>Status</name><value>"
 #define XML_TAIL                                                               \
-    "</value></member></struct></value></param></params></methodResponse>\n"
+    "</value></member></struct></value></param></params></methodResponse>"
 
 /* The result, as it is in XML and in JSON. */
 static void

@@ -545,6 +545,50 @@ def test_in_transfer_ends_with_the_domain():
     fails_inside(c, "41", "query_reservation_of_domain", "dbg", "xenopsd", 41)
 
 
+def start_vm(c, session, domid, least, most):
+    """As xenopsd does it: the builder gets what the transfer allows it."""
+    one, amount = c.call("reserve_memory_range", "dbg", session, least, most)
+    assert least <= amount <= most, amount
+    host("create", domid, "hvm")
+    c.call("transfer_reservation_to_domain", "dbg", session, one, domid)
+    assert host("populate", domid) == amount + MIB
+    memory = "/local/domain/%d/memory/" % domid
+    store_write(memory + "static-max", most)
+    store_write(memory + "initial-target", amount)
+    store_write(memory + "target", amount)
+    store_write(memory + "dynamic-min", least)
+    store_write(memory + "dynamic-max", most)
+    assert c.call("query_reservation_of_domain", "dbg", session, domid) == one
+    c.call("delete_reservation", "dbg", session, one)
+    host("unpause", domid)
+    return amount
+
+
+def test_xenopsd():
+    """The life of virtual machines, with nothing but XML-RPC."""
+    c = Xml()
+    session = c.call("login", "dbg", "xenopsd")
+    start_vm(c, session, 50, 256 * MIB, 512 * MIB)
+    start_vm(c, session, 51, 128 * MIB, 128 * MIB)
+    assert status()["host"]["reserved_kib"] == 0
+    # something goes wrong before the transfer
+    one = c.call("reserve_memory", "dbg", session, 64 * MIB)
+    c.call("delete_reservation", "dbg", session, one)
+    # nothing of it is left when all have gone
+    for domid in 50, 51:
+        host("destroy", domid)
+        c.call("balance_memory", "dbg")
+    assert reservations(session) == {}
+    eventually(lambda: all(d["actual_kib"] == GIB
+                           for d in status()["domains"] if d["domid"] < 4), 10)
+    # what can't be had is refused at once, for the toolstack tries again
+    start = time.monotonic()
+    for _ in range(3):
+        fails(c, "Cannot_free_this_much_memory", "reserve_memory_range",
+              "dbg", session, IMPOSSIBLE, IMPOSSIBLE)
+    assert time.monotonic() - start < 1
+
+
 def test_hand_over():
     """Reservations of XAPI's own broker."""
     c = Xml()
@@ -595,7 +639,8 @@ def main():
              test_leaving_at_the_grant]
     if XEN:
         alone += [test_transfer_of_pv, test_transfer_of_hvm,
-                  test_in_transfer_ends_with_the_domain, test_hand_over,
+                  test_in_transfer_ends_with_the_domain, test_xenopsd,
+                  test_hand_over,
                   test_initial_memory_is_kept]
     else:
         alone += [test_nobody_waits_for_another,
