@@ -76,7 +76,8 @@ for program; do
     */check_xen_platform | */check_xen_rules | */check_faults)
         with_each "$program"
         ;;
-    */check_xenstore_faults | */check_hostile | */check_store_requests | */check_manual)
+    */check_xenstore_faults | */check_hostile | */check_store_requests | */check_manual | \
+        */check_clients_xen)
         at_once "$program"
         ;;
     *) run "$program" ;;
