@@ -12,7 +12,9 @@
 enum {
     /* libxl's limits are 1 MiB above what it builds; as much again for what a
      * guest gave back while it booted. */
-    BUILT_SLACK_KIB = 2 * KIB_PER_MIB
+    BUILT_SLACK_KIB = 2 * KIB_PER_MIB,
+    /* While something moves. */
+    SPARE_NONE_KIB = -1
 };
 
 /* ------------------------------------------------------------- the look */
@@ -354,7 +356,9 @@ planner_pass(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
         motion_take(&motion, p, now_us);
     plan_next_look(p, &motion, plan, need, now_us);
     plan->why = why(p, &tally, plan);
-    p->spare_kib = tally.headroom_kib + (int64_t)p->settings.cushion_kib;
+    p->spare_kib = plan->settled
+                       ? tally.headroom_kib + (int64_t)p->settings.cushion_kib
+                       : SPARE_NONE_KIB;
     p->spare_free_kib = p->host.free_kib + p->host.scrub_kib;
 }
 
@@ -362,9 +366,8 @@ bool
 planner_grant_spare(struct planner *p, const struct request *r,
                     uint64_t free_kib)
 {
-    int64_t taken = (int64_t)sub_or_0(p->spare_free_kib, free_kib);
-
-    if (r->min_kib != r->max_kib || (int64_t)r->min_kib > p->spare_kib - taken)
+    if (r->min_kib != r->max_kib || free_kib != p->spare_free_kib ||
+        (int64_t)r->min_kib > p->spare_kib)
         return false;
     p->spare_kib -= (int64_t)r->min_kib;
     return true;

@@ -100,10 +100,11 @@ planner_pass(struct planner *planner, const struct snapshot *snapshot,
              int64_t now_us, struct plan *plan);
 
 /* Grants a request of a fixed amount out of what the last pass left over,
- * without another pass, if free_kib (what is free now) shows that nobody has
- * taken it meanwhile: what guests may take without us is no part of it anyhow,
- * but pages that went to anybody since count as taken.  For when no other
- * request waits, and nothing is known to have changed. */
+ * without another pass, if nothing moved then and free_kib (what is free now)
+ * is what was free then: what guests may take without us is no part of it
+ * anyhow, but of what was taken nobody knows by whom, nor whether another gave
+ * as much that it may take again.  For when no other request waits, and nothing
+ * is known to have changed. */
 bool
 planner_grant_spare(struct planner *planner, const struct request *request,
                     uint64_t free_kib);
