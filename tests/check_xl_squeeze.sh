@@ -148,7 +148,8 @@ config() { # config NAME LINE...
     printf '%s\n' "$@" >"$file"
 }
 
-uuid=11111111-2222-4333-8444-555555555555
+# Another one each time: this test may run elsewhere at the same time.
+uuid=$(cat /proc/sys/kernel/random/uuid)
 config pv.cfg 'name="new"' "uuid=\"$uuid\"" memory=256 maxmem=512
 config fixed.cfg 'name="fixed"' "uuid=\"$uuid\"" memory=300
 config small.cfg 'name="small"' "uuid=\"$uuid\""
@@ -386,6 +387,18 @@ FAKE_BUILD=0.3 run 0 create "$dir/pv.cfg"
 wait $killer
 has err 'the broker has gone: when it is back, squeezectl range 9 256M 512M'
 state 9 r-----
+
+# and where a broker is required, everything is taken back, as far as it goes
+start_host
+(
+    await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
+    kill "$broker"
+) 2>/dev/null &
+killer=$!
+FAKE_BUILD=0.3 run 1 create --require "$dir/pv.cfg"
+wait $killer
+called 'destroy 9'
+has err 'could not be released; it ends by itself in 5 minutes'
 
 ### two at the same time, of the same machine: one of them
 start_host
