@@ -168,20 +168,21 @@ append(struct follow *f, char byte)
     return true;
 }
 
+/* An empty one ends an event, whose lines were taken as they came. */
+static bool
+end_line(struct follow *f)
+{
+    bool good = f->length == 0 || take_line(f, f->line);
+
+    f->length = 0;
+    return good;
+}
+
 bool
 follow_feed(struct follow *f, const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
-        if (bytes[i] != '\n') {
-            if (!append(f, bytes[i]))
-                return false;
-            continue;
-        }
-        f->length = 0;
-        if (f->line && f->line[0] && !take_line(f, f->line))
+    for (size_t i = 0; i < length; i++)
+        if (!(bytes[i] == '\n' ? end_line(f) : append(f, bytes[i])))
             return false;
-        if (f->line)
-            f->line[0] = '\0';
-    }
     return true;
 }

@@ -472,7 +472,7 @@ all_in_time(int64_t longest_us, uint64_t left_kib, uint64_t rate_kib_s)
 static int64_t
 squeeze_eta_us(const struct planner *p, uint64_t need_kib)
 {
-    int64_t low = 0, high = 24 * 3600 * (int64_t)US_PER_S;
+    int64_t low = 0, high = 24 * (int64_t)3600 * US_PER_S;
     uint64_t rate_kib_s;
     int64_t longest_us = shares_us(p, &rate_kib_s);
     uint64_t early_kib = given_kib(p, JUDGE_STILL_US);
