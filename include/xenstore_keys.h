@@ -36,7 +36,8 @@
 #define LEAF_OWNER_UUID   "owner-uuid" /* beside in-transfer */
 #define LEAF_HOLD_UNTIL   "hold-until"
 #define LEAF_UUID         "uuid"
-#define LEAF_OVER         "over" /* the promise is: its domain is built */
+#define LEAF_LIMIT_SET    "limit-set" /* beside in-transfer */
+#define LEAF_OVER         "over"      /* the promise is: its domain is built */
 
 /* Requests by xenstore writes: a folder each. */
 #define KEY_REQUESTS "/squeezed/request"

@@ -599,6 +599,7 @@ decide_and_act(struct broker *b, const struct snapshot *snapshot)
 {
     b->passes++;
     broker_meet_domains(b, snapshot);
+    broker_keep_reboots(b, snapshot);
     b->fresh = true;
     b->last_pass_us = b->now_us;
     planner_pass(&b->planner, snapshot, b->now_us, &b->plan);

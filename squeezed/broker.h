@@ -15,7 +15,9 @@ struct broker;
 
 struct broker_options {
     struct planner_settings planner;
-    bool dry_run; /* decide and log, but set no target and no limit */
+    int64_t reboot_hold_us; /* memory is kept so long for a domain that
+                             * reboots; 0: none */
+    bool dry_run;           /* decide and log, but set no target and no limit */
     /* Makes an id for a reservation (a UUID); NULL: random. */
     void (*new_id)(void *context, char id[UUID_TEXT]);
     /* broker_next_us() is earlier than it was: the driver has to ask anew. */

@@ -65,6 +65,9 @@ struct waiter { /* for the balance */
     void *arg;
 };
 
+/* Holds for reboots stand under this name in the ledger. */
+#define BROKER_REBOOT_CLIENT "squeezed-reboot"
+
 enum {
     /* Looks cost at most a twentieth of the time, as the cheapest of the last
      * few tells: of a long pass we may have slept most. */
@@ -170,7 +173,22 @@ broker_watch_pass(struct broker *broker);
 void
 broker_watch_store(struct broker *broker, const struct platform_health *health);
 
+/* broker_reboot.c */
+/* Domains that reboot leave what the next one of their UUID needs: before
+ * anything is planned, as their memory comes free now. */
+void
+broker_keep_reboots(struct broker *broker, const struct snapshot *snapshot);
+/* Somebody has reserved for that UUID: nothing more is kept for it. */
+void
+broker_end_reboot(struct broker *broker, const uint8_t uuid[UUID_BYTES]);
+
 /* broker_store.c */
+/* An entry that nobody asked for: staged, and stored. */
+void
+broker_hold(struct broker *broker, struct ledger_entry *entry, int64_t hold_us);
+/* Removes an entry, and says why in the log. */
+void
+broker_drop(struct broker *broker, struct ledger_entry *entry, const char *why);
 void
 broker_load(struct broker *broker);
 /* Stages, stores and then answers a granted request. */

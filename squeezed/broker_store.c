@@ -197,6 +197,8 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
     snprintf(entry.client, sizeof entry.client, "%s", call->client);
     memcpy(entry.uuid, call->uuid, UUID_BYTES);
     note_elder(b, &entry);
+    if (entry.has_uuid)
+        broker_end_reboot(b, entry.uuid);
     set_hold(b, &entry, call->hold_us);
     error = ledger_add(&b->planner.ledger, &entry);
     w = error ? NULL
@@ -218,6 +220,42 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
 static void
 start_release(struct broker *b, struct ledger_entry *e, const char *why,
               broker_reply *reply, void *arg);
+
+/* Nobody waits for it, and it is wanted all the same. */
+static void
+nobody_waits(void *arg, const struct result *result)
+{
+    (void)arg;
+    (void)result;
+}
+
+void
+broker_hold(struct broker *b, struct ledger_entry *entry, int64_t hold_us)
+{
+    struct pending *w;
+
+    make_id(b, entry->id);
+    entry->created_us = b->now_us;
+    set_hold(b, entry, hold_us);
+    if (ledger_add(&b->planner.ledger, entry)) {
+        log_warning("no room for another reservation");
+        return;
+    }
+    w = pending_new(b, PENDING_GRANT, entry->id, nobody_waits, NULL);
+    if (!w) {
+        ledger_remove(&b->planner.ledger, find_entry(b, entry->id));
+        return;
+    }
+    w->enough_us = b->now_us;
+    persist(b, LEDGER_PUT, entry, false, w);
+}
+
+void
+broker_drop(struct broker *b, struct ledger_entry *e, const char *why)
+{
+    e->unwanted = true;
+    start_release(b, e, why, NULL, NULL);
+}
 
 /* A grant that nobody got.  It counts as long as it may be in the store. */
 static void
@@ -403,6 +441,7 @@ start_transfer(struct broker *b, struct ledger_entry *e, uint32_t domid,
     b->fresh = false;
     ledger_transfer(&b->planner.ledger, e, domid);
     note_owner(b, e);
+    e->limit_set = set_limit;
     persist(b, LEDGER_TRANSFER, e, set_limit, w);
 }
 
@@ -673,6 +712,7 @@ take_stored_entry(struct broker *b, const struct ledger_entry *stored_entry)
     e.created_us = b->now_us;
     e.over = e.over && e.transferred;
     e.over_stored = e.over;
+    e.reboots = e.has_uuid && strcmp(e.client, BROKER_REBOOT_CLIENT) == 0;
     e.login_seq = 0;
     e.storing = false;
     e.unwanted = false;

@@ -304,7 +304,7 @@ static const struct config_key keys[] = {
       .value = "/etc/squeezed/domains.d",
       .help = "folder of the ranges that are kept for domains" },
     { "reboot-hold", &type_time, FIELD(reboot_hold_us),
-      .value = "30s", .idle = true,
+      .value = "30s",
       .help = "how long a rebooting guest's memory is kept for it" },
     { "boot-time-host-free-memory-minimal-constant-count", &type_count,
       FIELD(boot_count),

@@ -169,6 +169,7 @@ broker_options(struct daemon *daemon)
                      .tolerance_kib = config->tolerance_kib,
                      .policy = config->policy,
                      .interval_us = config->balance_interval_us },
+        .reboot_hold_us = config->reboot_hold_us,
         .dry_run = daemon->options.dry_run,
         .wake = on_wake,
         .now_us = monotonic_us,

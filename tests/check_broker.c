@@ -724,6 +724,147 @@ START_TEST(an_elder_of_that_uuid_is_not_meant)
 }
 END_TEST
 
+/* ----------------------------------------------------------------- reboots */
+
+/* A full host, and domain 2 of it is about to be started again. */
+static void
+start_reboot(uint8_t uuid[UUID_BYTES])
+{
+    start(full_host);
+    world.options.reboot_hold_us = 30 * SECOND;
+    broker_reconfigure(world.broker, &world.options, world.now_us);
+    run_for(SECOND);
+    memcpy(uuid, sim_find(world.platform, 2)->uuid, UUID_BYTES);
+    ck_assert(sim_reboot(world.platform, 2));
+    run_for(50 * US_PER_MS);
+}
+
+/* Nobody gets anything of it, and nothing is counted twice. */
+static void
+check_kept(void)
+{
+    ck_assert_int_eq(headroom(), 0);
+    for (uint32_t domid = 1; domid <= 4; domid++)
+        ck_assert(domid == 2 ||
+                  sim_find(world.platform, domid)->target_kib == 4 * GIB);
+    ck_assert_uint_eq(broker_planner(world.broker)->ledger.count, 1);
+}
+
+static void
+check_successor(uint32_t domid)
+{
+    size_t n;
+    const struct ledger_entry *e = sim_ledger(world.platform, &n);
+
+    ck_assert_uint_eq(n, 1);
+    ck_assert(e->transferred);
+    ck_assert_uint_eq(e->domid, domid);
+    ck_assert_uint_eq(e->amount_kib, 4 * GIB);
+    ck_assert_int_eq(headroom(), 0);
+}
+
+START_TEST(a_reboot_keeps_its_memory)
+{
+    const struct reply all = { .amount_kib = 4 * GIB };
+    struct random r = random_seed("a_reboot_keeps_its_memory", (uint64_t)_i);
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot(uuid);
+    check_kept();
+    /* Its pages go down slowly; the broker looks, sometimes is started anew. */
+    while (sim_find(world.platform, 2)->actual_kib > 0) {
+        sim_drain(world.platform, 2, 4 * random_below(&r, GIB / 16));
+        check_kept();
+        if (random_below(&r, 3) == 0)
+            run_for((int64_t)random_below(&r, 20) * US_PER_MS);
+        if (random_below(&r, 8) == 0) {
+            broker_free(world.broker);
+            sim_settle_store(world.platform, true);
+            start_broker();
+            run_for(US_PER_MS);
+        }
+        check_kept();
+    }
+    sim_destroy(world.platform, 2);
+    check_kept();
+    run_for(2 * SECOND);
+    check_kept();
+    build_domain(&all, uuid);
+    run_for(60 * US_PER_MS);
+    check_successor(9);
+    stop();
+}
+END_TEST
+
+START_TEST(a_reboot_that_never_ends)
+{
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot(uuid);
+    sim_destroy(world.platform, 2);
+    run_for(29 * SECOND);
+    check_kept();
+    run_for(12 * SECOND);
+    ck_assert_uint_eq(broker_planner(world.broker)->ledger.count, 0);
+    ck_assert_uint_eq(sim_find(world.platform, 1)->target_kib, 4 * GIB);
+    ck_assert_int_ge(headroom(), (int64_t)(4 * GIB));
+    stop();
+}
+END_TEST
+
+/* Its toolstack reserves by itself: with a limit at the transfer, or under the
+ * UUID. */
+START_TEST(reboots_of_other_toolstacks)
+{
+    struct reply r = { 0 }, done = { 0 };
+    struct reserve_call call = { .client = "test",
+                                 .min_kib = GIB,
+                                 .max_kib = GIB,
+                                 .timeout_us = MINUTE,
+                                 .hold_us = -1 };
+    uint8_t uuid[UUID_BYTES];
+
+    start(full_host);
+    world.options.reboot_hold_us = 30 * SECOND;
+    broker_reconfigure(world.broker, &world.options, world.now_us);
+    run_for(SECOND);
+    reserve_and_wait(GIB, &r);
+    broker_transfer(world.broker, r.id, build_domain(&r, NULL), true,
+                    world.now_us, take_reply, &done);
+    run_for(5 * SECOND);
+    ck_assert_int_eq(done.error, ERR_NONE);
+    sim_reboot(world.platform, 9);
+    run_for(SECOND);
+    ck_assert_uint_eq(broker_planner(world.broker)->ledger.count, 1);
+    sim_destroy(world.platform, 9);
+    run_for(10 * SECOND);
+    ck_assert_uint_eq(broker_planner(world.broker)->ledger.count, 0);
+    stop();
+
+    start_reboot(uuid);
+    sim_destroy(world.platform, 2);
+    call.uuid = uuid;
+    memset(&r, 0, sizeof r);
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    run_for(10 * SECOND);
+    ck_assert_int_eq(r.error, ERR_NONE);
+    ck_assert_uint_eq(broker_planner(world.broker)->ledger.count, 1);
+    ck_assert_uint_eq(reserved(), GIB);
+    stop();
+}
+END_TEST
+
+START_TEST(no_hold_for_reboots)
+{
+    start(full_host);
+    run_for(SECOND);
+    sim_reboot(world.platform, 2);
+    run_for(SECOND);
+    ck_assert_uint_eq(broker_planner(world.broker)->ledger.count, 0);
+    stop();
+}
+END_TEST
+
 /* Before the ledger was read nothing is called unknown. */
 START_TEST(nothing_is_unknown_before_the_ledger_is_read)
 {
@@ -1388,6 +1529,10 @@ main(void)
     tcase_add_test(tcase, transferred_and_gone);
     tcase_add_test(tcase, a_uuid_meets_its_domain);
     tcase_add_test(tcase, an_elder_of_that_uuid_is_not_meant);
+    tcase_add_loop_test(tcase, a_reboot_keeps_its_memory, 0, random_runs(20));
+    tcase_add_test(tcase, a_reboot_that_never_ends);
+    tcase_add_test(tcase, reboots_of_other_toolstacks);
+    tcase_add_test(tcase, no_hold_for_reboots);
     tcase_add_test(tcase, nothing_is_unknown_before_the_ledger_is_read);
     tcase_add_test(tcase, login_drops_what_no_domain_owns);
     tcase_add_test(tcase, ranges_are_checked);

@@ -160,6 +160,23 @@ START_TEST(nothing_is_overwritten)
 }
 END_TEST
 
+/* Not a manual target, but as much a word of the hypervisor. */
+START_TEST(reboots_are_seen)
+{
+    begin();
+    hv->domains[1].flags = XEN_DOMINF_shutdown;
+    ck_assert(!(facts(1)->flags & DOMAIN_REBOOTS));
+    ck_assert_uint_eq(snapshot.reboots, 0);
+    hv->domains[1].flags =
+        XEN_DOMINF_shutdown | SHUTDOWN_reboot << XEN_DOMINF_shutdownshift;
+    ck_assert(facts(1)->flags & DOMAIN_REBOOTS);
+    ck_assert_uint_eq(snapshot.reboots, 1);
+    hv->domains[1].flags =
+        XEN_DOMINF_shutdown | SHUTDOWN_crash << XEN_DOMINF_shutdownshift;
+    ck_assert(!(facts(1)->flags & DOMAIN_REBOOTS));
+}
+END_TEST
+
 /* ------------------------------------------------------------------ random */
 
 struct wishes {
@@ -305,6 +322,7 @@ main(void)
     tcase_add_test(rules, builders_may_write);
     tcase_add_test(rules, unmanaged_are_left_alone);
     tcase_add_test(rules, nothing_is_overwritten);
+    tcase_add_test(rules, reboots_are_seen);
     tcase_add_loop_test(any, in_any_order, 0, random_runs(20));
     suite_add_tcase(suite, rules);
     suite_add_tcase(suite, any);

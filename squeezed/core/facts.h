@@ -32,6 +32,8 @@ enum domain_flag {
     DOMAIN_MARKED = 1 << 8,
     /* What is written as its range is no good; why is in its texts. */
     DOMAIN_BAD_RANGE = 1 << 9,
+    /* Shut down to be started again: another domain of its UUID will come. */
+    DOMAIN_REBOOTS = 1 << 10,
     /* A domain with any of these is left alone. */
     DOMAIN_UNTOUCHABLE = DOMAIN_PAUSED | DOMAIN_FROZEN | DOMAIN_SHUTDOWN |
                          DOMAIN_DYING | DOMAIN_BUILDING
@@ -71,6 +73,7 @@ struct snapshot {
     uint64_t scrub_kib; /* given back, being cleaned: as good as free */
     const struct domain_facts *domains; /* ascending domids, none twice */
     size_t count;
+    size_t reboots; /* of them with DOMAIN_REBOOTS */
 };
 
 #endif

@@ -107,7 +107,46 @@ commit_promise(struct host *host, struct domain *d, uint64_t promise_kib)
     if (!(f->flags & DOMAIN_DYING))
         d->committed_kib =
             max_u64(d->committed_kib, sub_or_0(promise_kib, f->paging_kib));
+    d->committed_kib = max_u64(d->committed_kib, d->kept_kib);
     host->promised_kib += d->committed_kib;
+}
+
+uint64_t
+host_reboot_kib(const struct domain *d)
+{
+    const struct domain_facts *f = &d->facts;
+
+    return page_up(f->target_kib + f->extra_kib + f->paging_kib +
+                   (uint64_t)max_i64(f->offset_kib, 0));
+}
+
+/* The domain that still holds what is kept for the next one; NULL if it has
+ * gone. */
+static struct domain *
+carrier_of(const struct host *host, const struct ledger_entry *e)
+{
+    if (!e->reboots || e->transferred)
+        return NULL;
+    for (size_t i = 0; i < host->count; i++) {
+        struct domain *d = &host->domains[i];
+
+        if ((d->facts.flags & (DOMAIN_SHUTDOWN | DOMAIN_DYING)) &&
+            memcmp(d->facts.uuid, e->uuid, UUID_BYTES) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+/* Whatever comes free of it stays: in its own frame, so that what it holds and
+ * what is kept are one thing. */
+static void
+carry(struct host *host, struct domain *d, uint64_t kib)
+{
+    const struct domain_facts *f = &d->facts;
+
+    d->kept_kib +=
+        sub_or_0(kib, f->paging_kib + (uint64_t)max_i64(f->offset_kib, 0));
+    commit_promise(host, d, d->promise_kib);
 }
 
 static void
@@ -115,8 +154,10 @@ add_promises(struct host *host, const struct ledger *ledger)
 {
     for (size_t i = 0; i < ledger->count; i++) {
         const struct ledger_entry *e = &ledger->entries[i];
-        struct domain *d;
+        struct domain *d = carrier_of(host, e);
 
+        if (d)
+            carry(host, d, e->amount_kib);
         if (!e->transferred || e->over)
             continue;
         d = host_find(host, e->domid);
@@ -128,8 +169,10 @@ add_promises(struct host *host, const struct ledger *ledger)
 void
 host_set_promises(struct host *host, const struct ledger *ledger)
 {
-    for (size_t i = 0; i < host->count; i++)
+    for (size_t i = 0; i < host->count; i++) {
+        host->domains[i].kept_kib = 0;
         commit_promise(host, &host->domains[i], 0);
+    }
     add_promises(host, ledger);
 }
 
@@ -160,6 +203,7 @@ host_take(struct host *host, const struct snapshot *snapshot, size_t i)
     d->setting = 0;
     d->hopeless = false;
     d->promise_kib = 0;
+    d->kept_kib = 0;
     d->committed_kib = allowed_kib(f);
     host->domains_kib += (uint64_t)((int64_t)f->actual_kib + f->offset_kib);
     host->growth_allowed_kib += d->committed_kib - f->actual_kib;
@@ -249,6 +293,8 @@ host_sum(const struct host *host, const struct ledger *ledger,
 
         if (e->transferred && !e->over && !host_find(host, e->domid))
             s.reserved_kib += e->amount_kib;
+        else if (carrier_of(host, e))
+            s.reserved_kib -= e->amount_kib;
     }
     s.headroom_kib =
         (int64_t)(s.free_kib + s.scrub_kib) -

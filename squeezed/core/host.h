@@ -87,7 +87,9 @@ struct domain {
     uint64_t promise_kib;   /* of a reservation that it owns */
     uint64_t committed_kib; /* what it could hold without asking us */
     struct probe probe;
-    uint32_t shares; /* its weight, for policies to come; 0: as usual, 1000 */
+    uint64_t kept_kib; /* rebooting: of what it holds, so much is kept */
+    bool reboot_heard; /*   for the next one; that was seen to */
+    uint32_t shares;   /* its weight, for policies to come; 0: as usual, 1000 */
 };
 
 /* Sums over the host at one look, KiB.  They add up:
@@ -143,6 +145,11 @@ host_end(struct host *host, const struct snapshot *snapshot,
 /* What the ledger promises, once more: after promises have ended. */
 void
 host_set_promises(struct host *host, const struct ledger *ledger);
+
+/* What the next domain of its UUID needs after a reboot: its target, and what
+ * it holds beyond that. */
+uint64_t
+host_reboot_kib(const struct domain *domain);
 
 /* NULL if there is none. */
 struct domain *

@@ -47,6 +47,11 @@ struct ledger_entry {
     /* A domain that had this UUID before: not the one it waits for. */
     bool has_elder;
     uint32_t elder_domid;
+    /* What a domain that reboots leaves for the next one of its UUID: as long
+     * as the old one is there, that carries it. */
+    bool reboots;
+    bool limit_set;             /* transferred with a limit: by a toolstack that
+                                 * reserves anew for a reboot */
     bool unwanted;              /* nobody has it: to leave as soon as it can */
     int64_t rewrite_us;         /* it may be missing in the store: written
                                  * there anew then; 0: no */

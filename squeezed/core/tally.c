@@ -57,7 +57,7 @@ tally_add(struct tally *t, const struct domain *d, int64_t now_us)
     }
     /* What the dying still hold is about to come free. */
     if (judge_is_leaving(d, now_us))
-        t->unproven_kib += (int64_t)d->facts.actual_kib;
+        t->unproven_kib += (int64_t)sub_or_0(d->facts.actual_kib, d->kept_kib);
     if (probe_is_candidate(d))
         t->unproven_kib +=
             max_i64((int64_t)d->held_kib - (int64_t)d->lower_kib, 0);

@@ -303,6 +303,8 @@ flags_of(const struct sim_domain *d)
            (d->balloon && !d->building ? DOMAIN_BALLOON : 0u) |
            (d->paused ? DOMAIN_PAUSED : 0u) | (d->frozen ? DOMAIN_FROZEN : 0u) |
            (d->building ? DOMAIN_BUILDING : 0u) |
+           (d->reboots ? DOMAIN_SHUTDOWN | DOMAIN_REBOOTS : 0u) |
+           (d->dying ? DOMAIN_DYING : 0u) |
            (d->uncooperative ? DOMAIN_MARKED : 0u) |
            (d->range_error[0] ? DOMAIN_BAD_RANGE : 0u);
 }
@@ -331,17 +333,21 @@ static enum err
 sim_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
 {
     struct sim *s = sim_of(platform);
+    size_t reboots = 0;
 
     s->quiet = true;
     advance(s, now_us);
     s->quiet = false;
-    for (size_t i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++) {
         fill_facts(&s->domains[i], &s->facts[i]);
+        reboots += s->domains[i].reboots;
+    }
     *ret = (struct snapshot){
         .total_kib = s->memory_kib,
         .free_kib = s->free_kib,
         .domains = s->facts,
         .count = s->count,
+        .reboots = reboots,
     };
     return ERR_NONE;
 }
@@ -630,6 +636,36 @@ sim_pause(struct platform *platform, uint32_t domid, bool paused)
 
     if (d) {
         d->paused = paused;
+        touched(s, true);
+    }
+    return d != NULL;
+}
+
+bool
+sim_reboot(struct platform *platform, uint32_t domid)
+{
+    struct sim *s = sim_of(platform);
+    struct sim_domain *d = find(s, domid);
+
+    if (d) {
+        d->reboots = true;
+        d->paused = true; /* it moves no more */
+        touched(s, true);
+    }
+    return d != NULL;
+}
+
+bool
+sim_drain(struct platform *platform, uint32_t domid, uint64_t kib)
+{
+    struct sim *s = sim_of(platform);
+    struct sim_domain *d = find(s, domid);
+
+    if (d) {
+        kib = min_u64(kib, d->actual_kib);
+        d->dying = true;
+        d->actual_kib -= kib;
+        s->free_kib += kib;
         touched(s, true);
     }
     return d != NULL;

@@ -87,6 +87,13 @@ sim_destroy(struct platform *platform, uint32_t domid);
 bool
 sim_pause(struct platform *platform, uint32_t domid, bool paused);
 
+/* It has shut down to be started again; sim_destroy() follows, or before that
+ * its pages go, some at a time. */
+bool
+sim_reboot(struct platform *platform, uint32_t domid);
+bool
+sim_drain(struct platform *platform, uint32_t domid, uint64_t kib);
+
 bool
 sim_freeze(struct platform *platform, uint32_t domid, bool frozen);
 

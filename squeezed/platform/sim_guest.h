@@ -20,6 +20,8 @@ struct sim_domain {
     bool building; /* grows to build_kib, then runs */
     bool paused;
     bool frozen;
+    bool reboots; /* shut down, to be started again */
+    bool dying;
     bool balloon;       /* its driver is there */
     bool uncooperative; /* bears the broker's mark */
     bool managed;       /* its range is good, or once was */

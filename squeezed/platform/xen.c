@@ -69,6 +69,7 @@ struct xen_platform {
     struct xen_hypervisor_memory memory;
     struct domain_facts *facts;
     size_t capacity;
+    size_t reboots; /* domains that do */
 };
 
 static struct xen_platform *
@@ -283,6 +284,7 @@ fill_facts(struct xen_platform *xen)
     size_t known = 0;
     bool was_read;
 
+    xen->reboots = 0;
     for (size_t i = 0; i < xen->count; i++) {
         domain = xen_cache_at(xen->cache, known);
         if (domain && domain->domid != xen->listed[i].domid)
@@ -291,6 +293,7 @@ fill_facts(struct xen_platform *xen)
         was_read = domain && domain->started && !domain->starting;
         xen_facts_of(&xen->view, was_read ? domain : NULL, &xen->listed[i],
                      &xen->facts[i]);
+        xen->reboots += (xen->facts[i].flags & DOMAIN_REBOOTS) != 0;
         if (was_read)
             hear_wishes(xen, domain, &xen->facts[i]);
         if (domain)
@@ -353,6 +356,7 @@ xen_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
         .scrub_kib = xen->memory.scrub_kib,
         .domains = xen->facts,
         .count = xen->count,
+        .reboots = xen->reboots,
     };
     return ERR_NONE;
 }

@@ -17,6 +17,8 @@ state_flags(const struct xen_hypervisor_domain *seen)
         flags |= DOMAIN_PAUSED;
     if (seen->shutdown)
         flags |= DOMAIN_SHUTDOWN;
+    if (seen->reboots)
+        flags |= DOMAIN_REBOOTS;
     if (seen->dying)
         flags |= DOMAIN_DYING;
     if (seen->paused && !seen->ran && !seen->shutdown)
@@ -45,7 +47,7 @@ raw_facts(const struct xen_facts *facts,
     };
     memcpy(ret->uuid, seen->uuid, sizeof(ret->uuid));
     /* One call per domain: only while it is built, when it matters. */
-    if ((ret->flags & DOMAIN_BUILDING) && seen->hvm)
+    if ((ret->flags & (DOMAIN_BUILDING | DOMAIN_REBOOTS)) && seen->hvm)
         ret->paging_kib =
             xen_hypervisor_paging_kib(facts->hypervisor, seen->domid);
 }

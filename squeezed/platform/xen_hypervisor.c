@@ -135,6 +135,9 @@ translate(const xc_domaininfo_t *info, struct xen_hypervisor_domain *ret)
         .hvm = info->flags & XEN_DOMINF_hvm_guest,
         .paused = info->flags & XEN_DOMINF_paused,
         .shutdown = info->flags & XEN_DOMINF_shutdown,
+        .reboots = (info->flags & XEN_DOMINF_shutdown) &&
+                   (info->flags >> XEN_DOMINF_shutdownshift &
+                    XEN_DOMINF_shutdownmask) == SHUTDOWN_reboot,
         .dying = info->flags & XEN_DOMINF_dying,
         .ran = info->cpu_time > 0,
     };

@@ -24,6 +24,7 @@ struct xen_hypervisor_domain {
     bool hvm;           /* HVM or PVH: Xen doesn't tell them apart */
     bool paused;
     bool shutdown;
+    bool reboots; /* ... to be started again */
     bool dying;
     bool ran; /* has used CPU time */
 };

@@ -13,7 +13,7 @@
 /* Storing */
 
 /* What one change of the ledger writes at most. */
-enum { LINES_PER_CHANGE = 6 };
+enum { LINES_PER_CHANGE = 7 };
 
 struct line {
     char path[sizeof(KEY_LEDGER) + LIMIT_CLIENT_CHARS + LIMIT_ID_CHARS + 32];
@@ -86,6 +86,8 @@ add_owner(struct script *script, const struct ledger_entry *entry)
     char number[24], uuid[UUID_TEXT];
 
     add_entry(script, entry, LEAF_IN_TRANSFER, decimal(entry->domid, number));
+    if (entry->limit_set)
+        add_entry(script, entry, LEAF_LIMIT_SET, "1");
     if (entry->has_owner_uuid)
         add_entry(script, entry, LEAF_OWNER_UUID,
                   format_uuid(entry->owner_uuid, uuid));
@@ -291,7 +293,7 @@ xen_writes_free(struct xen_writes *list)
 /* Reading: clients, then their entries, then the values of those, all sent as
  * soon as they are known; the last reply completes. */
 
-enum { FIELDS = 6 };
+enum { FIELDS = 7 };
 
 struct load_item;
 
@@ -351,6 +353,13 @@ read_in_transfer(struct ledger_entry *entry, const char *text)
 }
 
 static bool
+read_limit_set(struct ledger_entry *entry, const char *text)
+{
+    entry->limit_set = true;
+    return text != NULL;
+}
+
+static bool
 read_hold_until(struct ledger_entry *entry, const char *text)
 {
     uint64_t wall_ms;
@@ -394,6 +403,7 @@ static const struct field {
     { "/" LEAF_HOLD_UNTIL, read_hold_until, "not a time in milliseconds" },
     { "/" LEAF_UUID, read_uuid, "not a UUID" },
     { "/" LEAF_OVER, read_over, NULL },
+    { "/" LEAF_LIMIT_SET, read_limit_set, NULL },
 };
 
 static void
