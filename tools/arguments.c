@@ -7,14 +7,13 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define DEFAULT_SOCKET "/run/squeezed/socket"
-#define OPTION_WIDTH   18
+#define OPTION_WIDTH 18
 
 static const struct {
     const char *usage;
     const char *help;
 } global_options[] = {
-    { "--socket PATH", "the broker's socket (" DEFAULT_SOCKET ")" },
+    { "--socket PATH", "the broker's socket (" CLIENT_SOCKET_DEFAULT ")" },
     { "--json", "print the answer as the broker's JSON" },
     { "--help", "this help; behind a verb: that verb's" },
     { "--version", "the version" },
@@ -205,7 +204,7 @@ arguments_parse(struct arguments *arguments, const struct verb *verbs, int argc,
                              .message = message,
                              .message_size = message_size };
 
-    *arguments = (struct arguments){ .socket_path = DEFAULT_SOCKET };
+    *arguments = (struct arguments){ .socket_path = CLIENT_SOCKET_DEFAULT };
     while (*parser.next) {
         const char *word = *parser.next++;
         bool option = word[0] == '-' && word[1] && !parser.only_words;

@@ -412,6 +412,19 @@ client_call(const struct client_call *call, struct client_answer *ret)
 }
 
 void
+client_ask(const char *socket_path, const char *method, json_t *params,
+           int64_t timeout_ms, struct client_answer *ret)
+{
+    struct client_call call = { .socket_path = socket_path,
+                                .method = method,
+                                .params = params,
+                                .timeout_ms = timeout_ms };
+
+    client_call(&call, ret);
+    json_decref(params);
+}
+
+void
 client_answer_done(struct client_answer *answer)
 {
     json_decref(answer->result);

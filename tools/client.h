@@ -47,9 +47,17 @@ struct client_answer {
 /* The longest path of a Unix socket that can be spelled. */
 #define CLIENT_SOCKET_PATH_MAX 107
 
+/* Where it listens unless somebody says otherwise. */
+#define CLIENT_SOCKET_DEFAULT "/run/squeezed/socket"
+
 /* Sets all of *ret; client_answer_done() afterwards. */
 void
 client_call(const struct client_call *call, struct client_answer *ret);
+
+/* The same for one that can't be cancelled; params is given away. */
+void
+client_ask(const char *socket_path, const char *method, json_t *params,
+           int64_t timeout_ms, struct client_answer *ret);
 
 void
 client_answer_done(struct client_answer *answer);

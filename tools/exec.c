@@ -98,19 +98,6 @@ run(const struct arguments *arguments, const json_t *grant)
 
 /* ---------------------------------------------------------------- the rest */
 
-static void
-call(const struct arguments *arguments, const char *method, json_t *params,
-     struct client_answer *ret)
-{
-    struct client_call call = { .socket_path = arguments->socket_path,
-                                .method = method,
-                                .params = params,
-                                .timeout_ms = ANSWER_TIMEOUT_MS };
-
-    client_call(&call, ret);
-    json_decref(params);
-}
-
 /* Is it still there, and no domain's? */
 static bool
 is_open(const json_t *status, const char *id)
@@ -135,8 +122,9 @@ release(const struct arguments *arguments, const char *id)
 {
     struct client_answer answer;
 
-    call(arguments, "squeezed.release", json_pack("{s:s}", "reservation", id),
-         &answer);
+    client_ask(arguments->socket_path, "squeezed.release",
+               json_pack("{s:s}", "reservation", id), ANSWER_TIMEOUT_MS,
+               &answer);
     if (answer.end == CLIENT_ERROR)
         show_refusal(stderr, "exec", answer.error);
     else if (answer.end != CLIENT_RESULT)
@@ -154,7 +142,8 @@ exec_command(const struct arguments *arguments, const json_t *grant)
 
     if (!id)
         return exit_status;
-    call(arguments, "squeezed.status", json_object(), &answer);
+    client_ask(arguments->socket_path, "squeezed.status", json_object(),
+               ANSWER_TIMEOUT_MS, &answer);
     if (answer.end != CLIENT_RESULT || is_open(answer.result, id))
         release(arguments, id);
     client_answer_done(&answer);

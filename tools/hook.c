@@ -33,19 +33,6 @@ say(const struct hook *hook, const char *text)
     fputc('\n', stderr);
 }
 
-static void
-call(const struct hook *hook, const char *method, json_t *params,
-     struct client_answer *ret)
-{
-    struct client_call call = { .socket_path = hook->socket_path,
-                                .method = method,
-                                .params = params,
-                                .timeout_ms = ANSWER_TIMEOUT_MS };
-
-    client_call(&call, ret);
-    json_decref(params);
-}
-
 static const char *
 text_of(const json_t *object, const char *key)
 {
@@ -67,8 +54,9 @@ release(const struct hook *hook, const char *id)
 {
     struct client_answer answer;
 
-    call(hook, "squeezed.release", json_pack("{s:s}", "reservation", id),
-         &answer);
+    client_ask(hook->socket_path, "squeezed.release",
+               json_pack("{s:s}", "reservation", id), ANSWER_TIMEOUT_MS,
+               &answer);
     if (answer.end == CLIENT_ERROR)
         show_refusal(stderr, "hook", answer.error);
     else if (answer.end != CLIENT_RESULT)
@@ -111,11 +99,11 @@ reserve(const struct hook *hook, json_int_t kib)
     struct client_answer answer;
     int status = 0;
 
-    call(hook, "squeezed.reserve",
-         json_pack("{s:s, s:I, s:i, s:i, s:s}", "client", CLIENT_NAME, "min",
-                   kib, "timeout_ms", RESERVE_TIMEOUT_MS, "hold_ms", HOLD_MS,
-                   "uuid", hook->machine.uuid),
-         &answer);
+    client_ask(hook->socket_path, "squeezed.reserve",
+               json_pack("{s:s, s:I, s:i, s:i, s:s}", "client", CLIENT_NAME,
+                         "min", kib, "timeout_ms", RESERVE_TIMEOUT_MS,
+                         "hold_ms", HOLD_MS, "uuid", hook->machine.uuid),
+               ANSWER_TIMEOUT_MS, &answer);
     if (answer.end == CLIENT_ERROR) {
         show_refusal(stderr, "hook", answer.error);
         status = 1;
@@ -163,7 +151,8 @@ run(const struct hook *hook,
     struct client_answer answer;
     int status = 0;
 
-    call(hook, "squeezed.status", json_object(), &answer);
+    client_ask(hook->socket_path, "squeezed.status", json_object(),
+               ANSWER_TIMEOUT_MS, &answer);
     if (answer.end == CLIENT_RESULT)
         status = operation(hook, answer.result);
     else if (answer.end == CLIENT_ERROR)

@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define DEFAULT_SOCKET     "/run/squeezed/socket"
 #define DEFAULT_DOMAINS    "/etc/squeezed/domains.d"
 #define DEFAULT_TIMEOUT_MS 60000
 #define OPTION_WIDTH       18
@@ -78,7 +77,7 @@ static const struct own_option {
       .field = offsetof(struct xl_options, require) },
     { .name = "--socket",
       .label = "PATH",
-      .help = "the broker's socket (" DEFAULT_SOCKET ")",
+      .help = "the broker's socket (" CLIENT_SOCKET_DEFAULT ")",
       .kind = KIND_SOCKET,
       .field = offsetof(struct xl_options, socket_path) },
     { .name = "--domains-dir",
@@ -410,7 +409,7 @@ xl_options_parse(struct xl_options *options, const struct xl_verb *verbs,
                              .message = message,
                              .message_size = message_size };
 
-    *options = (struct xl_options){ .socket_path = DEFAULT_SOCKET,
+    *options = (struct xl_options){ .socket_path = CLIENT_SOCKET_DEFAULT,
                                     .domains_dir = DEFAULT_DOMAINS,
                                     .timeout_ms = DEFAULT_TIMEOUT_MS };
     if (argc > XL_WORDS_MAX / 2)

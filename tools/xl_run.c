@@ -79,8 +79,8 @@ xl_end_by_signal(int number)
     exit(128 + number);
 }
 
-static int64_t
-clock_ms(void)
+int64_t
+xl_clock_ms(void)
 {
     struct timespec now;
 
@@ -192,7 +192,7 @@ take_signals(struct child *child)
         if (child->run->manner == XL_FOREGROUND) {
             send_signal(child, number);
         } else if (!child->kill_ms) {
-            child->kill_ms = clock_ms() + STOP_TIMEOUT_MS;
+            child->kill_ms = xl_clock_ms() + STOP_TIMEOUT_MS;
             send_signal(child, SIGTERM);
         }
     }
@@ -204,14 +204,14 @@ take_signals(struct child *child)
 static int
 patience_ms(struct child *child)
 {
-    int64_t left_ms = child->kill_ms - clock_ms();
+    int64_t left_ms = child->kill_ms - xl_clock_ms();
 
     if (!child->kill_ms || child->ended)
         return -1;
     if (left_ms > 0)
         return (int)left_ms;
     send_signal(child, SIGKILL);
-    child->kill_ms = clock_ms() + STOP_TIMEOUT_MS;
+    child->kill_ms = xl_clock_ms() + STOP_TIMEOUT_MS;
     return STOP_TIMEOUT_MS;
 }
 

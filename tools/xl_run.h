@@ -37,6 +37,10 @@ xl_take_signal(void);
 /* Ends the process by that signal, as if it had never been blocked. */
 void __attribute__((noreturn)) xl_end_by_signal(int number);
 
+/* Monotonic. */
+int64_t
+xl_clock_ms(void);
+
 /* Runs it to its end.  True if it ended with status 0 and no signal came. */
 bool
 xl_run(struct xl_run *run);

@@ -83,15 +83,6 @@ pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-static int64_t
-clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static const char *
 name_of(const struct start *s)
 {
@@ -542,13 +533,13 @@ static void
 call_until_there(struct start *s, const char *method, json_t *params,
                  bool stoppable, struct client_answer *ret)
 {
-    int64_t end_ms = clock_ms() + BROKER_BACK_MS;
+    int64_t end_ms = xl_clock_ms() + BROKER_BACK_MS;
 
     for (;;) {
         xl_call(s->options, method, json_incref(params), false, ret);
         if (stoppable && !s->signal)
             s->signal = xl_take_signal();
-        if (!is_soon_over(ret) || clock_ms() >= end_ms ||
+        if (!is_soon_over(ret) || xl_clock_ms() >= end_ms ||
             (stoppable && s->signal))
             break;
         client_answer_done(ret);
@@ -753,7 +744,7 @@ destroy(const struct start *s, uint32_t domid)
 static bool
 remove_domain(const struct start *s)
 {
-    int64_t end_ms = clock_ms() + GONE_MS;
+    int64_t end_ms = xl_clock_ms() + GONE_MS;
     bool destroyed = false;
     uint32_t domid = 0;
 
@@ -768,7 +759,7 @@ remove_domain(const struct start *s)
                 return false;
             destroyed = true;
         }
-        if (clock_ms() >= end_ms)
+        if (xl_clock_ms() >= end_ms)
             break;
         pause_ms(POLL_MS);
     }
@@ -861,13 +852,13 @@ with_broker(struct start *s)
 static void
 ask_status(struct start *s, struct client_answer *ret)
 {
-    int64_t end_ms = clock_ms() + BROKER_BACK_MS;
+    int64_t end_ms = xl_clock_ms() + BROKER_BACK_MS;
 
     for (;;) {
         xl_call(s->options, "squeezed.status", json_object(), false, ret);
         s->signal = xl_take_signal();
         if (strcmp(xl_reason(ret), "not-ready") != 0 || s->signal ||
-            clock_ms() >= end_ms)
+            xl_clock_ms() >= end_ms)
             return;
         client_answer_done(ret);
         pause_ms(POLL_MS);
