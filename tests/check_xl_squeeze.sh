@@ -207,13 +207,13 @@ called "save sleeper $dir/saved"
 ### create, with the right reservations (a simulated host)
 start_host
 run 0 create "$dir/pv.cfg" 'extra="x y"' -e
-called "create $dir/pv.cfg extra=\"x y\" -q -n"
+called "create -q -n $dir/pv.cfg extra=\"x y\""
 has out 'new has '
 has out 'squeezed 2 domains by '
 called 'unpause 9'
 state 9 r-----
 # The most that it may have is given, as there is enough.
-grep -qE "^create .*/pv.cfg extra=\"x y\" -p -e uuid=\"$uuid\" \
+grep -qE "^create -p -e .*/pv.cfg extra=\"x y\" uuid=\"$uuid\" \
 memory=38[0-9] maxmem=512\$" "$FAKE_XL_DIR/calls" || fail "$what: xl create"
 ctl --json status | grep -q '"domid": 9[^}]*"dynamic_min_kib": 262144[^}]*"dynamic_max_kib": 524288' ||
     fail "$what: no range"
@@ -223,7 +223,7 @@ has err "domain 9 is that machine already ($uuid)"
 
 start_host
 run 0 create -f "$dir/fixed.cfg" -p
-called "create -f $dir/fixed.cfg -p uuid=\"$uuid\""
+called "create -p -f $dir/fixed.cfg uuid=\"$uuid\""
 state 9 --p---
 not_called unpause
 ctl --json status | grep -q '"domid": 9[^}]*"dynamic_max_kib": 0' ||
@@ -231,12 +231,12 @@ ctl --json status | grep -q '"domid": 9[^}]*"dynamic_max_kib": 0' ||
 
 start_host
 run 0 create "$dir/small.cfg" -q
-called "create $dir/small.cfg -p -q uuid=\"$uuid\""
+called "create -p -q $dir/small.cfg uuid=\"$uuid\""
 [ ! -s "$dir/out" ] || fail "$what: -q isn't quiet"
 run 0 create "$dir/anonymous.cfg"
-grep -qE '^create .*/anonymous.cfg -p uuid="[0-9a-f-]{36}"$' \
+grep -qE '^create -p .*/anonymous.cfg uuid="[0-9a-f-]{36}"$' \
     "$FAKE_XL_DIR/calls" || fail "$what: no UUID for it"
-given=$(sed -n 's/.*-p uuid="\(.*\)"$/\1/p' "$FAKE_XL_DIR/calls")
+given=$(sed -n 's/^create -p .* uuid="\(.*\)"$/\1/p' "$FAKE_XL_DIR/calls")
 grep -q "^$given " "$FAKE_XL_DIR/dom.10" || fail "$what: another UUID"
 
 start_host
@@ -264,7 +264,7 @@ grep -q '"dynamic_min": 65536' "$dir/asked" || fail "$what: --min isn't first"
 # -c and -V: paused they would wait for ever.
 start_host
 run 0 create -cV "$dir/fixed.cfg"
-called "create $dir/fixed.cfg -p uuid=\"$uuid\""
+called "create -p $dir/fixed.cfg uuid=\"$uuid\""
 called 'console 9'
 await grep -qx 'vncviewer 9' "$FAKE_XL_DIR/calls"
 
@@ -277,7 +277,7 @@ amount() { # amount TEXT: what the fake broker was asked for
 start_fake
 run 0 create "$dir/pvh.cfg"
 amount '"max": 1056768, "min": 1056768'
-called "create $dir/pvh.cfg -p uuid=\"$uuid\" memory=1024 maxmem=1024"
+called "create -p $dir/pvh.cfg uuid=\"$uuid\" memory=1024 maxmem=1024"
 was_asked 'squeezed.set_range {"domid": 9, "dynamic_max": 1048576, '\
 '"dynamic_min": 262144}'
 amount "\"uuid\": \"$uuid\""
@@ -288,7 +288,7 @@ was_asked 'squeezed.transfer {"domid": 9, "reservation": '\
 start_fake
 run 0 create "$dir/pvh.cfg" --balloon
 amount '"max": 1056768, "min": 270336'
-called "create $dir/pvh.cfg -p uuid=\"$uuid\" memory=1024 maxmem=1024"
+called "create -p $dir/pvh.cfg uuid=\"$uuid\" memory=1024 maxmem=1024"
 # without HAP a page more for each MiB
 start_fake
 FAKE_CAPS='pv hvm shadow' run 0 create "$dir/pvh.cfg"
@@ -296,7 +296,7 @@ amount '"max": 1060864, "min": 1060864'
 for name in pci vnuma; do
     start_fake
     run 0 create "$dir/$name.cfg" --balloon
-    called "create $dir/$name.cfg -p uuid=\"$uuid\" memory=1024 maxmem=1024"
+    called "create -p $dir/$name.cfg uuid=\"$uuid\" memory=1024 maxmem=1024"
     # pci: (512 + 1 + 1 + 1) pages for an IOMMU with tables of its own
     if [ $name = pci ]; then
         amount '"max": 1058816, "min": 1058816'
@@ -319,7 +319,7 @@ nothing_leaks
 run 1 create "$dir/large.cfg"
 has err 'xl-squeeze: create: 8.0 GiB asked for'
 has err '(cannot-free)'
-not_called 'create .* -p'
+not_called 'create -p'
 nothing_leaks
 FAKE_FAIL=create run 1 create "$dir/pv.cfg"
 has err 'xl could not build it (its exit status is 1)'
@@ -483,12 +483,12 @@ save_file "$dir/saved" "{\"c_info\": {\"type\": \"pv\", \"name\": \"new\", \
 start_fake
 run 0 restore "$dir/saved"
 amount '"max": 305152, "min": 305152'
-called "restore $dir/saved -p"
+called "restore -p $dir/saved"
 called 'unpause 9'
 ! grep -q set_range "$dir/asked" || fail "$what: a range that nobody wanted"
 start_fake
 run 0 restore -p -e --min 128M --max 512M "$dir/saved"
-called "restore $dir/saved -p -e"
+called "restore -p -e $dir/saved"
 was_asked 'squeezed.set_range {"domid": 9, "dynamic_max": 524288, '\
 '"dynamic_min": 131072}'
 not_called unpause

@@ -41,6 +41,24 @@ print_json() {
 END
 }
 
+# As xl does: behind the first word that is no option there are no more, but
+# for a file that comes first of all.
+check_order() { # check_order ARGUMENTS...
+    words=
+    case ${1:-} in
+        -* | *=*) ;;
+        *) shift ;;
+    esac
+    while [ $# -gt 0 ]; do
+        case $1 in
+            -f) shift ;;
+            -*) [ -z "$words" ] || fail ;;
+            *) words=1 ;;
+        esac
+        shift
+    done
+}
+
 new_domid() {
     last=$(cat "$dir/last" 2>/dev/null || echo 8)
     echo "${FAKE_DOMID:-$((last + 1))}" | tee "$dir/last"
@@ -59,6 +77,7 @@ build() {
 }
 
 create() {
+    check_order "$@"
     file="" paused="" dry=""
     settings=""
     while [ $# -gt 0 ]; do
@@ -86,6 +105,7 @@ $1" ;;
 }
 
 restore() {
+    check_order -- "$@"
     paused=""
     while [ $# -gt 0 ]; do
         case $1 in

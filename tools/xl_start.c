@@ -91,27 +91,34 @@ name_of(const struct start *s)
 
 /* ------------------------------------------------------------------- sizes */
 
-/* Runs xl with the words of our caller between `head` and nothing. */
+/* Behind its own options xl takes the words of our caller, and no more options:
+ * it stops at the first word that is none.  Returns how many there are now. */
+static size_t
+add_words(const struct start *s, const char **argv, size_t n)
+{
+    const struct xl_options *o = s->options;
+
+    if (o->config_option) {
+        argv[n++] = "-f";
+        argv[n++] = o->config_option;
+    }
+    for (size_t i = 0; i < o->word_count; i++)
+        argv[n++] = o->words[i];
+    return n;
+}
+
+/* Runs xl with the words of our caller, or of `config` alone. */
 static bool
 read_config(struct start *s, const char *config)
 {
     const struct xl_options *o = s->options;
-    const char *argv[ARGV_MAX] = { "xl", "create" };
+    const char *argv[ARGV_MAX] = { "xl", "create", "-q", "-n", config };
     struct xl_run run = { .argv = argv, .capture = true };
     char message[200];
-    size_t n = 2;
     bool good;
 
-    if (config)
-        argv[n++] = config;
-    for (size_t i = 0; !config && i < o->word_count; i++)
-        argv[n++] = o->words[i];
-    if (!config && o->config_option) {
-        argv[n++] = "-f";
-        argv[n++] = o->config_option;
-    }
-    argv[n++] = "-q";
-    argv[n] = "-n";
+    if (!config)
+        add_words(s, argv, 4);
     good = xl_run(&run);
     s->signal = run.signal;
     if (!good && !run.signal) {
@@ -470,15 +477,10 @@ build(struct start *s)
     size_t n = 2;
 
     s->memory_kib = memory_to_start_with(s);
-    for (size_t i = 0; i < o->word_count; i++)
-        argv[n++] = o->words[i];
-    if (o->config_option) {
-        argv[n++] = "-f";
-        argv[n++] = o->config_option;
-    }
     argv[n++] = "-p";
     for (size_t i = 0; i < o->kept_count; i++)
         argv[n++] = o->kept[i];
+    n = add_words(s, argv, n);
     if (!is_restore(s)) {
         snprintf(uuid, sizeof(uuid), "uuid=\"%s\"", s->machine.uuid);
         argv[n++] = uuid;
