@@ -123,20 +123,33 @@ grow_all(struct planner *p, struct demand *demand)
     }
 }
 
-/* Nothing more will come: what is there is given out in the order of domids, in
- * parts of steps if it must be. */
-static void
-grow_with_rest(struct planner *p, uint64_t room_kib, struct demand *demand)
+/* Those below their minimum, or the others, up to their shares. */
+static uint64_t
+grow_some(struct planner *p, bool lacking, uint64_t room_kib,
+          struct demand *demand)
 {
     for (size_t i = 0; i < p->host.count && room_kib > 0; i++) {
         struct domain *d = &p->host.domains[i];
         uint64_t gift = min_u64(gap_kib(d), room_kib);
 
-        if (gift == 0 || d->held_kib + gift < d->lower_kib)
+        if (gift == 0 || (d->held_kib < d->lower_kib) != lacking ||
+            d->held_kib + gift < d->lower_kib)
             continue;
         grow_to(d, d->held_kib + gift, demand);
         room_kib -= gift;
     }
+    return room_kib;
+}
+
+/* Nothing more will come: what is there is given out in the order of domids, in
+ * parts of steps if it must be; minimums first, which are had whole or not at
+ * all. */
+static void
+grow_with_rest(struct planner *p, uint64_t room_kib, struct demand *demand)
+{
+    if (demand->lack_kib > 0)
+        room_kib = grow_some(p, true, room_kib, demand);
+    grow_some(p, false, room_kib, demand);
 }
 
 /* Raises targets out of the headroom that is there at this moment. */
