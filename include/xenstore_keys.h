@@ -44,5 +44,8 @@
 
 #define WATCH_INTRODUCE "@introduceDomain"
 #define WATCH_RELEASE   "@releaseDomain"
+/* libxl's own: it writes there as soon as it has made a domain, long before
+ * that is introduced. */
+#define WATCH_LIBXL "/libxl"
 
 #endif

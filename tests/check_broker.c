@@ -695,6 +695,48 @@ START_TEST(a_uuid_meets_its_domain)
 }
 END_TEST
 
+/* Built at any pace, with the broker started anew at any moment: the memory of
+ * the domain and its reservation are one thing at every look of the broker, and
+ * nobody is asked twice. */
+START_TEST(a_uuid_is_counted_once)
+{
+    static const uint8_t uuid[UUID_BYTES] = { 4, 5, 6 };
+    struct random rnd = random_seed("a_uuid_is_counted_once", (uint64_t)_i);
+    struct reserve_call call = {
+        .client = "test", .timeout_us = MINUTE, .hold_us = -1, .uuid = uuid
+    };
+    struct reply r = { 0 };
+    uint64_t writes;
+
+    start(full_host);
+    run_for(SECOND);
+    call.min_kib = call.max_kib = 4 * (1 + random_below(&rnd, GIB));
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    run_for(10 * SECOND);
+    ck_assert_int_eq(r.error, ERR_NONE);
+    writes = sim_find(world.platform, 1)->target_writes;
+    build_domain(&r, uuid);
+    for (int64_t us = 0; us < 5 * SECOND;) {
+        int64_t nap_us = (int64_t)random_below(&rnd, 20) * US_PER_MS;
+
+        if (random_below(&rnd, 40) == 0) {
+            broker_free(world.broker);
+            sim_settle_store(world.platform, random_below(&rnd, 2));
+            start_broker();
+            run_for(US_PER_MS);
+        }
+        run_for(nap_us);
+        us += nap_us + 1;
+        if (us < 60 * US_PER_MS)
+            continue; /* known after 50 ms at the latest */
+        ck_assert_int_ge(headroom(), -(int64_t)(8 * MIB));
+        ck_assert_int_le(headroom(), 512);
+    }
+    ck_assert_uint_eq(sim_find(world.platform, 1)->target_writes, writes);
+    stop();
+}
+END_TEST
+
 /* The one that has the UUID already is on its way out, or another's. */
 START_TEST(an_elder_of_that_uuid_is_not_meant)
 {
@@ -1528,6 +1570,7 @@ main(void)
     tcase_add_loop_test(tcase, holds_know_no_wall_clock, 0, 2);
     tcase_add_test(tcase, transferred_and_gone);
     tcase_add_test(tcase, a_uuid_meets_its_domain);
+    tcase_add_loop_test(tcase, a_uuid_is_counted_once, 0, random_runs(20));
     tcase_add_test(tcase, an_elder_of_that_uuid_is_not_meant);
     tcase_add_loop_test(tcase, a_reboot_keeps_its_memory, 0, random_runs(20));
     tcase_add_test(tcase, a_reboot_that_never_ends);

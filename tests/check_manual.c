@@ -177,6 +177,27 @@ START_TEST(reboots_are_seen)
 }
 END_TEST
 
+/* Long before it is introduced; what libxl writes later on says nothing. */
+START_TEST(a_domain_is_seen_when_libxl_has_made_it)
+{
+    begin();
+    run_ms(20);
+    changes = 0;
+    store_write(&store, "pvh", "/libxl/1/type");
+    run_ms(20);
+    ck_assert_uint_eq(changes, 0);
+    add(5, FLAGS_BUILD);
+    store_write(&store, "pvh", "/libxl/5/type");
+    ck_assert(wait_for(was_told, SOON_MS * 20));
+    facts(5);
+    settle();
+    changes = 0;
+    store_write(&store, "1", "/libxl/5/device");
+    run_ms(20);
+    ck_assert_uint_eq(changes, 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ random */
 
 struct wishes {
@@ -323,6 +344,7 @@ main(void)
     tcase_add_test(rules, unmanaged_are_left_alone);
     tcase_add_test(rules, nothing_is_overwritten);
     tcase_add_test(rules, reboots_are_seen);
+    tcase_add_test(rules, a_domain_is_seen_when_libxl_has_made_it);
     tcase_add_loop_test(any, in_any_order, 0, random_runs(20));
     suite_add_tcase(suite, rules);
     suite_add_tcase(suite, any);

@@ -468,6 +468,7 @@ watch_domains(struct xen_platform *xen)
 {
     xsc_watch(xen->xsc, WATCH_INTRODUCE, WATCH_INTRODUCE, watch_reply, xen);
     xsc_watch(xen->xsc, WATCH_RELEASE, WATCH_RELEASE, watch_reply, xen);
+    xsc_watch(xen->xsc, WATCH_LIBXL, WATCH_LIBXL, watch_reply, xen);
 }
 
 static void
@@ -536,12 +537,24 @@ connection_lost(void *context, const char *why)
     tell(xen);
 }
 
+/* libxl writes about a domain that no look has shown yet. */
+static bool
+is_newcomer(const struct xen_platform *xen, const char *path)
+{
+    unsigned domid;
+
+    return sscanf(path, WATCH_LIBXL "/%u", &domid) == 1 &&
+           !xen_cache_find(xen->cache, domid);
+}
+
 static void
 watch_fired(void *context, const char *path, const char *token)
 {
     struct xen_platform *xen = context;
 
     if (xen_cache_event(xen->cache, path, token))
+        return;
+    if (!strcmp(token, WATCH_LIBXL) && !is_newcomer(xen, path))
         return;
     if (!strcmp(token, WATCH_INTRODUCE))
         xen_cache_introduced(xen->cache);
