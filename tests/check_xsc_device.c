@@ -89,7 +89,7 @@ setup_absent(void)
     strcpy(fake.path, DEVICE);
     memset(&driver, 0, sizeof(driver));
     driver.absent = true;
-    start_client(200 * US_PER_MS);
+    start_client(5 * US_PER_S);
 }
 
 static void
@@ -242,6 +242,11 @@ END_TEST
 /* Nothing else tells that xenstored has died. */
 START_TEST(silence_is_the_end)
 {
+    free_client();
+    memset(&seen, 0, sizeof(seen));
+    driver.opened = 0;
+    start_client(200 * US_PER_MS);
+    run_until(&seen.ups, 1);
     fake.serve = serve_nothing;
     read_key("/a");
     read_key("/b");
