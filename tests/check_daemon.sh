@@ -157,6 +157,28 @@ check "the log can be moved" soon [ -e "$work/log" ]
 check "it still ends cleanly" stop TERM
 check "the old pidfile is removed" [ ! -e "$work/pid" ]
 
+# --- ranges that are kept for domains ----------------------------------------
+
+cp "$work/host" "$work/host.before"
+printf '[domain 7]\nname = web\nstatic-max = 512M\nactual = 512M\n' >> "$work/host"
+mkdir "$work/domains.d"
+printf '[web]\ndynamic-min = 256M\n' > "$work/domains.d/web.conf"
+printf 'domains-dir = %s\n' "$work/domains.d" > "$work/conf"
+check "it starts with ranges" start
+check "a domain gets its range" soon says \
+    "domain 7 (web) gets the range 256.0 MiB to 512.0 MiB"
+printf '[web]\ndynamic-min = 16M\n' > "$work/domains.d/web.conf"
+printf '[web]\nbad\n' > "$work/domains.d/bad.conf"
+kill -HUP "$pid"
+check "another one on SIGHUP" soon says \
+    "domain 7 (web) gets the range 16.0 MiB to 512.0 MiB"
+check "what it can't live with is warned about" says \
+    "domain 7 (web): dynamic-min 16.0 MiB is below 168.0 MiB"
+check "a bad file is named, and ignored" says "$work/domains.d/bad.conf:2: "
+check "it ends with ranges" stop TERM
+mv "$work/host.before" "$work/host"
+printf 'log-level = error\nlog = %s/log\n' "$work" > "$work/conf"
+
 # --- the events of a scenario ------------------------------------------------
 
 cat >> "$work/host" <<'EOT'

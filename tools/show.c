@@ -238,6 +238,16 @@ domain_cells(struct table *table, const json_t *domain)
     size_cell(table, domain, "actual_kib");
 }
 
+/* What is wrong with its range, or may be. */
+static const char *
+range_complaint(const json_t *domain)
+{
+    const json_t *error = json_object_get(domain, "range_error");
+    const json_t *warning = json_object_get(domain, "range_warning");
+
+    return json_string_value(json_is_string(error) ? error : warning);
+}
+
 static void
 show_range_errors(const struct screen *screen, const json_t *domains)
 {
@@ -246,11 +256,11 @@ show_range_errors(const struct screen *screen, const json_t *domains)
 
     json_array_foreach(domains, i, domain)
     {
-        if (!json_is_string(json_object_get(domain, "range_error")))
+        if (!range_complaint(domain))
             continue;
         fprintf(screen->out, "  ! domain %" PRId64 ": ",
                 number_of(domain, "domid"));
-        put_clean(screen->out, text_of(domain, "range_error"));
+        put_clean(screen->out, range_complaint(domain));
         fputc('\n', screen->out);
     }
 }
