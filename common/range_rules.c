@@ -43,10 +43,11 @@ complain(struct file *file, const char *key, const char *value,
 static const char *
 check_section(struct file *file)
 {
-    const struct range_rule *rule = last_rule(file);
+    const struct range_rule *rule;
 
     if (file->rules->count == file->first)
         return NULL;
+    rule = last_rule(file);
     if (!rule->has_range && rule->max_kib != UINT64_MAX)
         return "dynamic-max without a dynamic-min";
     if (rule->has_range && rule->min_kib > rule->max_kib)
