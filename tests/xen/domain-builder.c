@@ -4,7 +4,8 @@
  * one go).
  *
  *   domain-builder create UUID [hvm]     an empty domain; prints its domid
- *   domain-builder populate DOMID KIB    gives it pages, 2 MiB at a time
+ *   domain-builder populate DOMID KIB    gives it pages, 2 MiB at a time, or
+ *                                        one by one where no 2 MiB are whole
  *   domain-builder destroy DOMID
  *
  * The domain has no processor and never runs.  The limit of its pages is 0
@@ -68,6 +69,19 @@ create(char **args, int count)
 }
 
 static int
+populate_chunk(uint32_t domid, unsigned long at)
+{
+    xen_pfn_t pages[CHUNK_PAGES];
+
+    for (unsigned long i = 0; i < CHUNK_PAGES; i++)
+        pages[i] = at + i;
+    return xc_domain_populate_physmap_exact(xc, domid, 1, CHUNK_ORDER, 0,
+                                            pages) &&
+           xc_domain_populate_physmap_exact(xc, domid, CHUNK_PAGES, 0, 0,
+                                            pages);
+}
+
+static int
 populate(char **args, int count)
 {
     uint32_t domid = (uint32_t)atoi(args[0]);
@@ -75,10 +89,7 @@ populate(char **args, int count)
 
     (void)count;
     for (unsigned long at = 0; at < pages; at += CHUNK_PAGES) {
-        xen_pfn_t first = at;
-
-        if (xc_domain_populate_physmap_exact(xc, domid, 1, CHUNK_ORDER, 0,
-                                             &first)) {
+        if (populate_chunk(domid, at)) {
             fprintf(stderr, "domain-builder: refused after %lu KiB\n",
                     at * PAGE_KIB);
             return 1;

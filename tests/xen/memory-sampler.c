@@ -27,7 +27,7 @@
 #define MAX_DOMAINS   16
 #define KIB_OF(pages) ((uint64_t)(pages)*4)
 /* A gap between two looks that is worth a line. */
-#define GAP_MS 10
+#define GAP_MS 5
 
 struct look {
     uint64_t free_kib;

@@ -21,8 +21,8 @@ settle() { # all that is on its way has arrived
     look
 }
 
-for topic in device folder handover limits memory hostile \
-    promptness; do
+for topic in device folder handover limits memory manual xlsqueeze reboot \
+    hostile promptness; do
     # shellcheck source=/dev/null
     . "./cases/$topic.sh"
 done
@@ -38,7 +38,12 @@ case_device
 if at_maximum 60000 > /dev/null; then
     case_folder
     case_handover
+    case_manual
+    case_target
+    case_freeze
     case_memory
+    case_xl_squeeze
+    case_reboot
     case_hostile
 fi
 stop_sampler
