@@ -726,8 +726,8 @@ START_TEST(xml_forms)
                  "<param><value></value></param></params></methodCall>",
         RESERVED "<params><param><value>d</value></param><param/></params>"
                  "</methodCall>",
-        "<methodCall a=\"b\"><params><param><value>d</value></param></params>"
-        "<methodName>get_host_reserved_memory</methodName></methodCall>",
+        ("<methodCall a=\"b\"><params><param><value>d</value></param></params>"
+         "<methodName>get_host_reserved_memory</methodName></methodCall>"),
     };
 
     send_text(cases[_i]);
