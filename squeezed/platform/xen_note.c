@@ -34,8 +34,8 @@ noted(void *arg, enum err error, const char *bytes, size_t length)
 
 /* False without memory. */
 static bool
-note(struct xen_notes *notes, struct xen_domain *domain, enum xen_key key,
-     struct xen_value value)
+write_down(struct xen_notes *notes, struct xen_domain *domain, enum xen_key key,
+           struct xen_value value)
 {
     struct xen_note *note = calloc(1, sizeof(*note));
     char path[XEN_KEY_PATH];
@@ -57,15 +57,15 @@ note(struct xen_notes *notes, struct xen_domain *domain, enum xen_key key,
 void
 xen_note_base(struct xen_notes *notes, struct xen_domain *domain)
 {
-    note(notes, domain, XEN_KEY_SQUEEZED_TARGET,
-         domain->values[XEN_KEY_TARGET]);
+    write_down(notes, domain, XEN_KEY_SQUEEZED_TARGET,
+               domain->values[XEN_KEY_TARGET]);
 }
 
 void
 xen_note_wish(struct xen_notes *notes, struct xen_domain *domain,
               uint64_t ceiling_kib)
 {
-    if (note(notes, domain, XEN_KEY_CEILING, xen_value_of(ceiling_kib)))
+    if (write_down(notes, domain, XEN_KEY_CEILING, xen_value_of(ceiling_kib)))
         xen_note_base(notes, domain);
 }
 
