@@ -18,6 +18,7 @@ struct motion {
     bool works;          /* some donor is at work */
     bool brisk;          /*   and does not lag */
     uint64_t rate_kib_s; /* of those that don't, together */
+    uint64_t able_kib_s; /* and of those that could be asked for more */
     int64_t longest_us;  /* until the last donor is done; -1: not known */
     bool moves;          /* anything, in either direction */
     int64_t probe_us;    /* the next event of a probe; TIME_NEVER_US */
@@ -37,6 +38,19 @@ motion_add(struct motion *motion, const struct domain *domain, bool eager,
 /* How long the brisk ones need for so much, together; -1 if not known. */
 int64_t
 motion_remaining_us(const struct motion *motion, int64_t need_kib);
+
+/* Those that have given what they were asked for are a good part of what could
+ * be had: worth asking them for more. */
+bool
+motion_can_hurry(const struct motion *motion);
+
+/* The least time in which all guests that don't lag could free so much, each at
+ * its observed rate and down to its minimum: those that have given what they
+ * were asked for may give more.  motion_remaining_us() where that is not much
+ * longer. */
+int64_t
+motion_least_us(const struct motion *motion, const struct planner *planner,
+                int64_t need_kib, int64_t now_us);
 
 /* How long to wait until the next look while need_kib is waited for; while
  * nothing is, 0 or less. */

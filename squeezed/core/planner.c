@@ -204,7 +204,7 @@ static void
 find_new_laggards(struct planner *p, struct tally *t, const struct motion *m,
                   int64_t need_kib, int64_t now_us)
 {
-    int64_t remaining = motion_remaining_us(m, need_kib);
+    int64_t remaining = motion_least_us(m, p, need_kib, now_us);
     int64_t patience = patience_us(remaining), gifts = 0;
 
     for (size_t i = 0; i < p->host.count; i++)
@@ -430,41 +430,31 @@ given_kib(const struct planner *p, int64_t us)
 }
 
 /* When the last one has given its share; -1 if some rate isn't known.
- * *ret_rate: of all that are at it when the laggards become known. */
+ * *ret: the rates when the laggards become known. */
 static int64_t
-shares_us(const struct planner *p, uint64_t *ret_rate)
+shares_us(const struct planner *p, struct motion *ret)
 {
     int64_t longest = 0;
 
-    *ret_rate = 0;
+    motion_begin(ret);
     for (size_t i = 0; i < p->host.count; i++) {
         const struct domain *d = &p->host.domains[i];
         uint64_t rate = d->judgement.rate_kib_s;
         uint64_t asked = asked_kib(d);
 
+        if (moved_kib(d, JUDGE_STILL_US) < sub_or_0(d->held_kib, d->lower_kib))
+            ret->able_kib_s += d->movable ? rate : 0;
         if (asked == 0)
             continue;
         if (rate == 0)
             return -1;
         if (moved_kib(d, JUDGE_STILL_US) < asked)
-            *ret_rate += rate;
+            ret->rate_kib_s += rate;
         longest =
             max_i64(longest, (int64_t)min_u64(mul_div(asked, US_PER_S, rate),
                                               INT64_MAX / 4));
     }
     return longest;
-}
-
-/* Nobody is left behind: all give their shares, and that is it. */
-static bool
-all_in_time(int64_t longest_us, uint64_t left_kib, uint64_t rate_kib_s)
-{
-    int64_t left_us =
-        rate_kib_s ? (int64_t)min_u64(mul_div(left_kib, US_PER_S, rate_kib_s),
-                                      INT64_MAX / 4)
-                   : 0;
-
-    return longest_us <= JUDGE_STILL_US + patience_us(left_us);
 }
 
 /* When so much will have come free at the rates that were measured; -1 if some
@@ -473,15 +463,11 @@ static int64_t
 squeeze_eta_us(const struct planner *p, uint64_t need_kib)
 {
     int64_t low = 0, high = 24 * (int64_t)3600 * US_PER_S;
-    uint64_t rate_kib_s;
-    int64_t longest_us = shares_us(p, &rate_kib_s);
-    uint64_t early_kib = given_kib(p, JUDGE_STILL_US);
+    struct motion m;
+    int64_t longest_us = shares_us(p, &m), left_us;
 
     if (longest_us < 0 || given_kib(p, high) < need_kib)
         return -1;
-    if (early_kib < need_kib &&
-        all_in_time(longest_us, need_kib - early_kib, rate_kib_s))
-        return longest_us;
     while (high - low > US_PER_MS) {
         int64_t middle = low + (high - low) / 2;
 
@@ -490,8 +476,16 @@ squeeze_eta_us(const struct planner *p, uint64_t need_kib)
         else
             high = middle;
     }
-    /* What laggards won't give is asked of others in rounds: that costs a
-     * little over what they could do all at once. */
+    left_us = high - JUDGE_STILL_US;
+    if (left_us <= 0)
+        return high;
+    if (!motion_can_hurry(&m))
+        left_us = motion_remaining_us(
+            &m, (int64_t)(need_kib - given_kib(p, JUDGE_STILL_US)));
+    /* Nobody is left behind: all give their shares, and that is it. */
+    if (longest_us <= JUDGE_STILL_US + patience_us(max_i64(left_us, 0)))
+        return longest_us;
+    /* What laggards won't give is asked of others when they are known. */
     return high + min_i64(high / 6, max_i64(longest_us - high, 0) / 2);
 }
 
