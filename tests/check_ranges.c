@@ -3,8 +3,8 @@
  * and when it is applied (on a simulated host). */
 #include "common/floor.h"
 #include "common/log.h"
-#include "squeezed/platform/sim.h"
 #include "common/range_rules.h"
+#include "squeezed/platform/sim.h"
 #include "squeezed/ranges.h"
 
 #include <check.h>
