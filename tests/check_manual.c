@@ -264,7 +264,7 @@ check_ceiling(const struct wishes *w)
 }
 
 static void
-step(struct random *r, struct wishes *w)
+one_step(struct random *r, struct wishes *w)
 {
     uint64_t kib;
 
@@ -305,7 +305,7 @@ START_TEST(in_any_order)
 
     begin();
     for (int i = 0; i < 300; i++) {
-        step(&r, &w);
+        one_step(&r, &w);
         check_ceiling(&w);
     }
     settle();

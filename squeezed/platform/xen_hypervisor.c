@@ -230,7 +230,7 @@ ask_memory(struct xen_hypervisor *hypervisor, struct xen_hypervisor_memory *ret)
 enum err
 xen_hypervisor_see_free(struct xen_hypervisor *hypervisor, uint64_t *ret_kib)
 {
-    struct xen_hypervisor_memory memory;
+    struct xen_hypervisor_memory memory = { 0 };
     enum err error = xen_hypervisor_open(hypervisor);
 
     if (!error)
