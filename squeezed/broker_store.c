@@ -489,6 +489,65 @@ broker_has_domain(struct broker *b, uint32_t domid, int64_t now_us)
     return host_find(&b->planner.host, domid) || find_domain_now(b, domid);
 }
 
+/* Who owes what was taken, ascending; NULL without memory. */
+static uint32_t *
+find_debtors(const struct broker *b, size_t *ret_count)
+{
+    const struct host *host = &b->planner.host;
+    uint32_t *domids = calloc(host->count + 1, sizeof *domids);
+
+    *ret_count = 0;
+    for (size_t i = 0; domids && i < host->count; i++)
+        if (planner_is_debtor(&host->domains[i], b->now_us))
+            domids[(*ret_count)++] = host->domains[i].facts.domid;
+    return domids;
+}
+
+/* Others took what was reserved, and nobody can make it good: better told now
+ * than by a build that fails halfway.  True if it was refused. */
+static bool
+refuse_stolen(const struct broker *b, const struct ledger_entry *e,
+              const struct domain *d, broker_reply *reply, void *arg)
+{
+    struct result result = { .needed_kib = e->amount_kib };
+    char needed[SIZE_TEXT], lacking[SIZE_TEXT];
+    uint32_t *domids;
+
+    result.error = planner_lacks(&b->planner, d, e->amount_kib, b->now_us,
+                                 &result.short_kib);
+    if (!result.error)
+        return false;
+    result.free_kib = e->amount_kib - result.short_kib;
+    snprintf(result.message, sizeof result.message,
+             "%s of the %s of reservation %s were taken by others, and guests "
+             "can't make that good: free some memory and try again, or release "
+             "it",
+             format_size((int64_t)result.short_kib, lacking),
+             format_size((int64_t)e->amount_kib, needed), e->id);
+    log_warning("transfer to domain %" PRIu32 " refused: %s", d->facts.domid,
+                result.message);
+    domids = find_debtors(b, &result.domid_count);
+    result.domids = domids;
+    if (reply)
+        reply(arg, &result);
+    free(domids);
+    return true;
+}
+
+/* A domain that hasn't got it yet. */
+static void
+transfer_to(struct broker *b, struct ledger_entry *e, uint32_t domid,
+            bool set_limit, broker_reply *reply, void *arg)
+{
+    const struct domain *d = find_domain_now(b, domid);
+
+    if (!d)
+        broker_reply_error(reply, arg, ERR_UNKNOWN_DOMAIN, "domid",
+                           "there is no domain %" PRIu32, domid);
+    else if (!refuse_stolen(b, e, d, reply, arg))
+        start_transfer(b, e, domid, set_limit, reply, arg);
+}
+
 void
 broker_transfer(struct broker *b, const char *id, uint32_t domid,
                 bool set_limit, int64_t now_us, broker_reply *reply, void *arg)
@@ -500,18 +559,18 @@ broker_transfer(struct broker *b, const char *id, uint32_t domid,
         return;
     if (!settled_entry(e))
         reply_unknown(reply, arg, id);
+    else if (e->state == ENTRY_GRANTED)
+        transfer_to(b, e, domid, set_limit, reply, arg);
     else if (!find_domain_now(b, domid))
         broker_reply_error(reply, arg, ERR_UNKNOWN_DOMAIN, "domid",
                            "there is no domain %" PRIu32, domid);
-    else if (e->state == ENTRY_OWNED && e->domid != domid)
+    else if (e->domid != domid)
         broker_reply_error(reply, arg, ERR_INVALID, "domid",
                            "reservation %s was transferred to domain %" PRIu32
                            " already",
                            e->id, e->domid);
-    else if (e->state == ENTRY_OWNED)
-        broker_reply_error(reply, arg, ERR_NONE, NULL, "%s", "");
     else
-        start_transfer(b, e, domid, set_limit, reply, arg);
+        broker_reply_error(reply, arg, ERR_NONE, NULL, "%s", "");
 }
 
 /* ------------------------------------------------------------------- login */

@@ -665,6 +665,83 @@ START_TEST(transferred_and_gone)
 }
 END_TEST
 
+static void
+make_domain(uint32_t domid, uint64_t build_kib)
+{
+    struct scenario_domain d;
+    char error[SCENARIO_ERROR_CHARS];
+
+    scenario_domain_init(&d);
+    d.domid = domid;
+    ck_assert_ptr_null(scenario_domain_complete(&d, build_kib, error));
+    ck_assert_int_eq(sim_build(world.platform, &d, build_kib, false), 0);
+}
+
+/* Somebody takes a reservation's memory, and all guests are at their minimum:
+ * who comes to build with it is told before; who finds enough is not. */
+START_TEST(what_was_stolen_is_told_at_the_transfer)
+{
+    struct reply first = { 0 }, second = { 0 }, t = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(6 * GIB, &first);
+    reserve_and_wait(6 * GIB, &second); /* nobody has any more to give */
+    sim_consume(world.platform, (int64_t)(2 * GIB));
+    run_for(10 * SECOND);
+    make_domain(9, 6 * GIB);
+    broker_transfer(world.broker, first.id, 9, false, world.now_us, take_reply,
+                    &t);
+    run_for(SECOND);
+    ck_assert_int_eq(t.error, ERR_NONE); /* 10 GiB are there */
+    make_domain(10, 6 * GIB);
+    broker_transfer(world.broker, second.id, 10, false, world.now_us,
+                    take_reply, &t);
+    run_for(SECOND);
+    ck_assert_uint_eq(t.count, 2);
+    ck_assert_int_eq(t.error, ERR_CANNOT_FREE);
+    /* Both may cost 8 MiB more than they get, out of the reserve. */
+    ck_assert_uint_ge(t.free_kib, 4 * GIB);
+    ck_assert_uint_le(t.free_kib, 4 * GIB + 8 * MIB);
+    ck_assert_ptr_nonnull(strstr(t.message, "were taken by others"));
+    ck_assert(is_stored(second.id)); /* its holder may wait, or release it */
+    sim_consume(world.platform, -(int64_t)(2 * GIB));
+    broker_transfer(world.broker, second.id, 10, false, world.now_us,
+                    take_reply, &t);
+    run_for(SECOND);
+    ck_assert_int_eq(t.error, ERR_NONE);
+    stop();
+}
+END_TEST
+
+/* The same, where guests could make it good, but don't. */
+START_TEST(who_does_not_make_it_good_is_named)
+{
+    struct guest_behaviour stuck = { .kind = GUEST_STUCK };
+    struct guest_behaviour obedient = { .kind = GUEST_OBEDIENT };
+    struct reply r, t = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(6 * GIB, &r);
+    for (uint32_t domid = 1; domid <= 4; domid++)
+        sim_set_guest(world.platform, domid, &stuck);
+    sim_consume(world.platform, (int64_t)(2 * GIB));
+    run_for(10 * SECOND);
+    make_domain(9, 6 * GIB);
+    broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply, &t);
+    ck_assert_int_eq(t.error, ERR_UNCOOPERATIVE);
+    ck_assert_uint_eq(t.domid_count, 4);
+    for (uint32_t domid = 1; domid <= 4; domid++)
+        sim_set_guest(world.platform, domid, &obedient);
+    run_for(MINUTE);
+    broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply, &t);
+    run_for(SECOND);
+    ck_assert_int_eq(t.error, ERR_NONE);
+    stop();
+}
+END_TEST
+
 START_TEST(a_uuid_meets_its_domain)
 {
     static const uint8_t uuid[UUID_BYTES] = { 1, 2, 3 };
@@ -1569,6 +1646,8 @@ main(void)
     tcase_add_test(tcase, holds_end);
     tcase_add_loop_test(tcase, holds_know_no_wall_clock, 0, 2);
     tcase_add_test(tcase, transferred_and_gone);
+    tcase_add_test(tcase, what_was_stolen_is_told_at_the_transfer);
+    tcase_add_test(tcase, who_does_not_make_it_good_is_named);
     tcase_add_test(tcase, a_uuid_meets_its_domain);
     tcase_add_loop_test(tcase, a_uuid_is_counted_once, 0, random_runs(20));
     tcase_add_test(tcase, an_elder_of_that_uuid_is_not_meant);

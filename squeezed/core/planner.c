@@ -543,3 +543,32 @@ planner_available(const struct planner *p, int64_t now_us,
     *ret_squeezed_kib =
         page_down(or_0(min_i64(t.sure_kib, t.best_kib) - ahead));
 }
+
+enum err
+planner_lacks(const struct planner *p, const struct domain *d,
+              uint64_t amount_kib, int64_t now_us, uint64_t *ret_short_kib)
+{
+    struct tally t;
+    int64_t more_kib, grows_kib;
+
+    *ret_short_kib = 0;
+    /* Most of it is built: to be told that now would help nobody. */
+    if (d->facts.actual_kib >= amount_kib / 2)
+        return ERR_NONE;
+    tally_take(&t, p, now_us);
+    grows_kib = (int64_t)sub_or_0(sub_or_0(amount_kib, d->facts.paging_kib),
+                                  d->committed_kib);
+    more_kib = (int64_t)p->ledger.reserved_kib + t.relief_kib + t.unproven_kib -
+               grows_kib;
+    if (t.sure_kib + more_kib >= 0)
+        return ERR_NONE;
+    *ret_short_kib = min_u64(
+        amount_kib, page_up(or_0(-min_i64(t.sure_kib, t.best_kib) - more_kib)));
+    return t.best_kib + more_kib < 0 ? ERR_CANNOT_FREE : ERR_UNCOOPERATIVE;
+}
+
+bool
+planner_is_debtor(const struct domain *d, int64_t now_us)
+{
+    return tally_is_stuck_debtor(d, now_us);
+}

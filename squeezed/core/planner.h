@@ -128,6 +128,18 @@ void
 planner_what_if(struct planner *planner, uint64_t min_kib, uint64_t max_kib,
                 int64_t now_us, struct what_if *ret);
 
+/* Whether the domain can be built of amount_kib that is reserved for it, as of
+ * the last look; when not, others took that memory and even the best squeeze
+ * does not make it good.  All other reservations are given up for it: who comes
+ * first can start.  *ret_short_kib: what is missing. */
+enum err
+planner_lacks(const struct planner *planner, const struct domain *domain,
+              uint64_t amount_kib, int64_t now_us, uint64_t *ret_short_kib);
+
+/* It is stuck and holds more than its minimum. */
+bool
+planner_is_debtor(const struct domain *domain, int64_t now_us);
+
 /* What could be had at once, and after the best squeeze. */
 void
 planner_available(const struct planner *planner, int64_t now_us,
