@@ -156,7 +156,7 @@ read_file(struct range_rules *rules, const char *path)
 {
     const struct ini_options options = { .max_bytes = FILE_BYTES };
     struct file file = { .rules = rules, .first = rules->count };
-    char message[512];
+    char message[2048]; /* a path, and what is wrong */
     const char *wrong;
     int result =
         ini_read(path, &options, take_line, &file, message, sizeof message);
