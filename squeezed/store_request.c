@@ -409,8 +409,6 @@ judge_granted(struct store_request *r, const struct request_value v[FIELDS])
     r->phase = PHASE_GRANTED;
     r->amount_kib = e ? e->amount_kib : 0;
     store_request_check(r);
-    if (r->phase == PHASE_GRANTED && v[FIELD_TRANSFER].there)
-        store_request_judge(r, v);
     store_requests_tick_soon(r->all);
 }
 
@@ -584,7 +582,7 @@ store_request_judge(struct store_request *r,
         withdraw(r);
     if (r->phase == PHASE_IDLE)
         judge_idle(r, v);
-    else if (r->phase == PHASE_DECIDED)
+    if (r->phase == PHASE_DECIDED)
         announce(r);
     else if (r->phase == PHASE_GRANTED && v[FIELD_TRANSFER].there)
         start_transfer(r, &v[FIELD_TRANSFER]);
