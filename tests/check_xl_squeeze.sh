@@ -42,7 +42,7 @@ fail() {
 ctl() { "$build/squeezectl" --socket "$dir/socket" "$@"; }
 
 await() { # await COMMAND...: until it succeeds
-    for _ in $(seq 200); do
+    for _ in $(seq 3000); do
         "$@" && return
         sleep 0.02
     done
@@ -353,9 +353,10 @@ echo "$uuid new r-----" >"$dir/other"
 (
     await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
     cp "$dir/other" "$FAKE_XL_DIR/dom.30"
+    : >"$FAKE_XL_DIR/go"
 ) 2>/dev/null &
 other=$!
-FAKE_FAIL=create FAKE_BUILD=1 FAKE_DOMID=31 run 1 create "$dir/pv.cfg"
+FAKE_FAIL=create FAKE_HELD=2 FAKE_DOMID=31 run 1 create "$dir/pv.cfg"
 wait $other
 has err 'domain 30 is not paused, so it is left alone'
 not_called destroy
@@ -365,12 +366,13 @@ start_host
 (
     await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
     kill "$broker"
+    : >"$FAKE_XL_DIR/go"
     sleep 0.5
     exec "$build/squeezed/squeezed" --simulate "$dir/host.scenario" \
         --socket "$dir/socket" >"$dir/log" 2>&1
 ) 2>/dev/null &
 second=$!
-FAKE_BUILD=0.3 run 0 create "$dir/pv.cfg"
+FAKE_HELD=2 run 0 create "$dir/pv.cfg"
 state 9 r-----
 wait "$broker"
 broker=$second
@@ -381,9 +383,10 @@ start_host
 (
     await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
     kill "$broker"
+    : >"$FAKE_XL_DIR/go"
 ) 2>/dev/null &
 killer=$!
-FAKE_BUILD=0.3 run 0 create "$dir/pv.cfg"
+FAKE_HELD=2 run 0 create "$dir/pv.cfg"
 wait $killer
 has err 'the broker has gone: when it is back, squeezectl range 9 256M 512M'
 state 9 r-----
@@ -393,72 +396,150 @@ start_host
 (
     await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
     kill "$broker"
+    : >"$FAKE_XL_DIR/go"
 ) 2>/dev/null &
 killer=$!
-FAKE_BUILD=0.3 run 1 create --require "$dir/pv.cfg"
+FAKE_HELD=2 run 1 create --require "$dir/pv.cfg"
 wait $killer
 called 'destroy 9'
 has err 'could not be released; it ends by itself in 5 minutes'
 
 ### two at the same time, of the same machine: one of them
 start_host
-FAKE_BUILD=0.5 "$build/xl-squeeze" --socket "$dir/socket" create \
+FAKE_HELD=2 "$build/xl-squeeze" --socket "$dir/socket" create \
     "$dir/pv.cfg" >"$dir/out1" 2>&1 &
 first=$!
 await grep -qs -- ' -p ' "$FAKE_XL_DIR/calls"
+mv "$FAKE_XL_DIR/calls" "$dir/calls" # run begins a list of its own
 run 1 create "$dir/pv.cfg"
 has err "another xl-squeeze is starting new (UUID $uuid)"
+: >"$FAKE_XL_DIR/go"
 wait $first || fail "$what: the first failed: $(cat "$dir/out1")"
 state 9 r-----
 
-### signals, at ten moments
+### signals, at any moment
 calls() { # calls COUNT: xl has been called so often
     [ "$(wc -l 2>/dev/null <"$FAKE_XL_DIR/calls")" -ge "$1" ] 2>/dev/null
 }
-reached() { # reached MOMENT: returns as soon as it is
-    case $1 in
-        1) ;;                                              # the start
-        2) await calls 1 ;;                                # xl create -n
-        3) await calls 2 ;;                                # xl vm-list
-        4) await grep -qs 'request of xl-squeeze' "$dir/log" ;;
-        5) await calls 3 ;;                                # xl create
-        6) await test -e "$FAKE_XL_DIR/dom.9" ;;           # it builds
-        7) await test -e "$FAKE_XL_DIR/dom.9"; sleep 0.15 ;;
-        8) await test -e "$FAKE_XL_DIR/dom.9"; sleep 0.3 ;;
-        9) await calls 4 ;;                                # xl vm-list
-        10) await calls 4; sleep 0.1 ;;
-    esac
-}
-# Long enough for a busy machine: what is stopped is not waited for.
-export FAKE_DYING=0.1
-for moment in 1 2 3 4 5 6 7 8 9 10; do
-    case $((moment % 3)) in
-        0) signal=INT number=2 ;;
-        1) signal=TERM number=15 ;;
-        2) signal=HUP number=1 ;;
-    esac
-    case $moment in
-        [5-8]) export FAKE_BUILD=30 FAKE_SLOW=0 ;;
-        *) export FAKE_BUILD=0 FAKE_SLOW=0.5 ;;
-    esac
-    start_host
-    what="SIG$signal at moment $moment"
+# Starts xl-squeeze with signals as a terminal gives them.
+launch() { # launch ARGUMENT...
     env --default-signal=INT "$build/xl-squeeze" --socket "$dir/socket" \
-        create "$dir/big.cfg" >"$dir/out" 2>"$dir/err" &
+        "$@" >"$dir/out" 2>"$dir/err" &
     pid=$!
     await grep -qx xl-squeeze "/proc/$pid/comm"
-    reached $moment
-    kill -$signal $pid
-    wait $pid 2>/dev/null
+}
+# stop SIGNAL...: sends them, lets xl go on, and waits.
+stop() {
+    local signal
+    for signal in "$@"; do
+        kill -"$signal" "$pid"
+    done
+    : >"$FAKE_XL_DIR/go"
+    wait "$pid" 2>/dev/null
     status=$?
-    [ $status = $((128 + number)) ] || fail "$what: exit status $status"
-    if [ $moment -gt 3 ]; then # there was something to take back
-        has err 'interrupted'
-    fi
+}
+taken_back() { # taken_back STATUS
+    [ "$status" = "$1" ] || fail "$what: exit status $status"
     nothing_leaks
     not_called unpause
+}
+# xl is called for: the sizes, who there is, the machine, its domid, unpausing.
+# It is held in each of these calls while the signal comes, or (0) not even
+# called; 2.5: a squeeze waits for the others; 3.5: the domain is half-built.
+export FAKE_DYING=0.1
+for moment in 0 1 2 2.5 3 3.5 4; do
+    for signal in INT TERM HUP; do
+        start_host
+        what="SIG$signal at moment $moment"
+        unset FAKE_BUILD FAKE_HELD
+        case $moment in
+            2.5) export FAKE_HELD=2 ;;
+            3.5) export FAKE_BUILD=60 ;;
+            [1-4]) export FAKE_HELD=$((moment - 1)) ;;
+        esac
+        launch create "$dir/big.cfg"
+        case $moment in
+            0) ;;
+            2.5) await grep -qs 'request of xl-squeeze' "$dir/log" ;;
+            3.5) await test -e "$FAKE_XL_DIR/dom.9" ;;
+            *) await calls "$moment" ;;
+        esac
+        stop $signal
+        taken_back $((128 + $(kill -l $signal)))
+        case $moment in
+            2.5 | [34]*) has err 'interrupted' ;; # there was something
+        esac
+    done
 done
-unset FAKE_BUILD FAKE_SLOW FAKE_DYING
+# A second one, and a third, while everything is being taken back.
+start_host
+what='three signals'
+unset FAKE_BUILD
+export FAKE_HELD=3 FAKE_DYING=0.5
+launch create "$dir/big.cfg"
+await calls 4
+kill -INT "$pid"
+: >"$FAKE_XL_DIR/go"
+await grep -qs ^destroy "$FAKE_XL_DIR/calls"
+stop TERM HUP
+taken_back 130
+# Ignored from the start, as under nohup: that is no signal.
+start_host
+what=nohup
+export FAKE_HELD=2
+env --ignore-signal=HUP "$build/xl-squeeze" --socket "$dir/socket" create \
+    "$dir/big.cfg" >"$dir/out" 2>"$dir/err" &
+pid=$!
+await calls 3
+stop HUP
+[ "$status" = 0 ] || fail "$what: exit status $status"
+state 9 r-----
+# It is being unpaused: too late.
+start_host
+what='SIGINT while it is unpaused'
+export FAKE_HELD=4
+launch create "$dir/big.cfg"
+await calls 5
+stop INT
+[ "$status" = 0 ] || fail "$what: exit status $status"
+state 9 r-----
+has out 'big has '
+unset FAKE_HELD FAKE_DYING
+
+### xl is killed, or isn't there
+start_host
+what='kill -9 of xl'
+FAKE_BUILD=60 launch create "$dir/big.cfg"
+await test -e "$FAKE_XL_DIR/dom.9"
+pkill -KILL -P "$pid"
+wait "$pid"
+status=$?
+taken_back 1
+has err 'xl could not build it (it was killed by signal 9)'
+start_host
+what='without xl'
+PATH=$dir/nothing "$build/xl-squeeze" --socket "$dir/socket" create \
+    "$dir/pv.cfg" >"$dir/out" 2>"$dir/err"
+[ $? = 127 ] || fail "$what: exit status"
+has err "can't run xl: No such file or directory"
+! grep -q 'accept' "$dir/err" || fail "$what: xl isn't there to accept it"
+run 1 create "$dir/no.cfg"
+has err 'no.cfg'
+has err "xl doesn't accept that"
+
+### xl-squeeze itself is killed: xl is left alone, and so is what it builds
+start_host
+what='kill -9 of xl-squeeze'
+FAKE_HELD=2 launch create "$dir/big.cfg"
+await calls 3
+stop KILL
+await test -e "$FAKE_XL_DIR/dom.9"
+ctl --json status | grep -q '"hold_ms": [0-9]' ||
+    fail "$what: the reservation has no end"
+what='and again'
+await answers
+rm "$FAKE_XL_DIR"/dom.*
+run 0 create "$dir/big.cfg"
 
 ### restore
 le32() { # a number as four bytes

@@ -6,7 +6,8 @@
 #   FAKE_BUILD    seconds that building takes (0)
 #   FAKE_FAIL     a command that fails; `half`: create fails and leaves a domain
 #   FAKE_DOMID    the next domid (one more than the last, from 9 on)
-#   FAKE_SLOW     seconds that every command takes first (0)
+#   FAKE_HELD     that many calls are free; the one after them waits for a file
+#                 `go`, before it does anything
 #   FAKE_DYING    seconds that a destroyed domain lingers (0)
 #   FAKE_CAPS     what the host can do
 set -u
@@ -14,7 +15,11 @@ dir=$FAKE_XL_DIR
 command=$1
 shift
 echo "$command $*" >>"$dir/calls"
-sleep "${FAKE_SLOW:-0}"
+if [ "$(wc -l <"$dir/calls")" = "$((${FAKE_HELD:--9} + 1))" ]; then
+    while [ ! -e "$dir/go" ]; do
+        sleep 0.02
+    done
+fi
 fails=${FAKE_FAIL:-}
 
 fail() {

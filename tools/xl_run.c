@@ -21,7 +21,6 @@
 #define OUTPUT_BYTES_MAX ((size_t)16 << 20)
 /* How long a stopped xl has until it is killed. */
 #define STOP_TIMEOUT_MS 5000
-#define NOT_STARTED     127
 #define STATE_COLUMN    4 /* of `xl list`: Name ID Mem VCPUs State Time(s) */
 
 static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
@@ -30,12 +29,23 @@ static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
 
 /* ------------------------------------------------------------------ signals */
 
+/* Whoever started us may want that: nohup. */
+static bool
+is_ignored(int number)
+{
+    struct sigaction action;
+
+    return sigaction(number, NULL, &action) == 0 &&
+           !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN;
+}
+
 static void
 fill_stop_set(sigset_t *set)
 {
     sigemptyset(set);
     for (size_t i = 0; i < STOP_SIGNALS; i++)
-        sigaddset(set, stop_signals[i]);
+        if (!is_ignored(stop_signals[i]))
+            sigaddset(set, stop_signals[i]);
 }
 
 void
@@ -73,6 +83,8 @@ xl_take_signal(void)
 void
 xl_end_by_signal(int number)
 {
+    for (size_t i = 0; i < STOP_SIGNALS; i++)
+        signal(stop_signals[i], SIG_IGN); /* drops those that wait */
     signal(number, SIG_DFL);
     unblock_signals();
     kill(getpid(), number);
@@ -106,7 +118,7 @@ xl_become(const char *const *argv)
     unblock_signals();
     execvp(argv[0], (char *const *)(uintptr_t)argv);
     fprintf(stderr, "xl-squeeze: can't run %s: %s\n", argv[0], strerror(errno));
-    return NOT_STARTED;
+    return XL_NOT_STARTED;
 }
 
 /* In a process group of its own Ctrl-C doesn't reach it before us.  Then it is
@@ -254,7 +266,7 @@ xl_run(struct xl_run *run)
     run->output = NULL;
     run->length = 0;
     run->signal = 0;
-    run->wait_status = NOT_STARTED << 8;
+    run->wait_status = XL_NOT_STARTED << 8;
     child.signals = open_signals(run);
     if (child.signals >= 0 && start(&child))
         attend(&child);
@@ -273,6 +285,18 @@ xl_run_done(struct xl_run *run)
 {
     free(run->output);
     run->output = NULL;
+}
+
+const char *
+xl_describe_end(int wait_status, char text[XL_END_TEXT])
+{
+    if (WIFEXITED(wait_status))
+        snprintf(text, XL_END_TEXT, "its exit status is %d",
+                 WEXITSTATUS(wait_status));
+    else
+        snprintf(text, XL_END_TEXT, "it was killed by signal %d",
+                 WTERMSIG(wait_status));
+    return text;
 }
 
 int

@@ -26,7 +26,8 @@ struct xl_run {
     int signal;      /* that has come meanwhile; 0: none */
 };
 
-/* From now on SIGINT, SIGTERM and SIGHUP wait until somebody asks. */
+/* From now on SIGINT, SIGTERM and SIGHUP wait until somebody asks, except those
+ * that were ignored already. */
 void
 xl_block_signals(void);
 
@@ -47,6 +48,14 @@ xl_run(struct xl_run *run);
 
 void
 xl_run_done(struct xl_run *run);
+
+/* The status of what can't be run. */
+#define XL_NOT_STARTED 127
+#define XL_END_TEXT    48
+
+/* "its exit status is 1" */
+const char *
+xl_describe_end(int wait_status, char text[XL_END_TEXT]);
 
 /* The status as a shell has it in `$?`. */
 int

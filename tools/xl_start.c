@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -107,6 +108,21 @@ add_words(const struct start *s, const char **argv, size_t n)
     return n;
 }
 
+/* What xl says itself stands above it. */
+static bool
+fail_with_xl(struct start *s, const char *what, const struct xl_run *run)
+{
+    char end[XL_END_TEXT];
+
+    s->signal = run->signal;
+    if (run->signal)
+        return fail(s, EXIT_FAILED);
+    if (xl_exit_status(run->wait_status) == XL_NOT_STARTED)
+        return fail(s, XL_NOT_STARTED);
+    xl_say(s->options, "%s (%s)", what, xl_describe_end(run->wait_status, end));
+    return fail(s, EXIT_FAILED);
+}
+
 /* Runs xl with the words of our caller, or of `config` alone. */
 static bool
 read_config(struct start *s, const char *config)
@@ -120,18 +136,15 @@ read_config(struct start *s, const char *config)
     if (!config)
         add_words(s, argv, 4);
     good = xl_run(&run);
-    s->signal = run.signal;
-    if (!good && !run.signal) {
-        xl_say(o, "xl doesn't accept that (its exit status is %d)",
-               xl_exit_status(run.wait_status));
-    } else if (good &&
-               !xl_config_parse(run.output ? run.output : "", run.length,
+    if (!good) {
+        fail_with_xl(s, "xl doesn't accept that", &run);
+    } else if (!xl_config_parse(run.output ? run.output : "", run.length,
                                 &s->machine, message, sizeof(message))) {
         xl_say(o, "what `xl create -n` prints can't be used: %s", message);
-        good = false;
+        good = fail(s, EXIT_FAILED);
     }
     xl_run_done(&run);
-    return good || fail(s, EXIT_FAILED);
+    return good;
 }
 
 /* A configuration without a UUID gets another one each time that xl reads it;
@@ -385,6 +398,42 @@ check_unique(struct start *s)
 
 /* ------------------------------------------------------------------ memory */
 
+/* Left by one of us that was killed before it had a domain, as we are the only
+ * one now.  Its hold would end by itself, but too late for us. */
+static bool
+is_left_over(const struct start *s, const json_t *entry)
+{
+    const char *client = json_string_value(json_object_get(entry, "client"));
+    const char *uuid = json_string_value(json_object_get(entry, "uuid"));
+
+    return client && strcmp(client, CLIENT_NAME) == 0 && uuid &&
+           strcasecmp(uuid, s->machine.uuid) == 0 &&
+           json_is_null(json_object_get(entry, "in_transfer"));
+}
+
+/* What it doesn't work for is counted twice for a while, no more. */
+static bool
+release_left_over(struct start *s)
+{
+    const json_t *entries = json_object_get(s->before, "reservations");
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(entries, i, entry)
+    {
+        struct client_answer answer;
+
+        if (!is_left_over(s, entry))
+            continue;
+        xl_call(s->options, "squeezed.release",
+                json_pack("{s:O}", "reservation",
+                          json_object_get(entry, "reservation")),
+                false, &answer);
+        client_answer_done(&answer);
+    }
+    return true;
+}
+
 static json_t *
 reserve_params(const struct start *s)
 {
@@ -494,13 +543,7 @@ build(struct start *s)
         argv[n] = maxmem;
     }
     s->xl_ran = true;
-    if (xl_run(&run))
-        return true;
-    s->signal = run.signal;
-    if (!run.signal)
-        xl_say(o, "xl could not build it (its exit status is %d)",
-               xl_exit_status(run.wait_status));
-    return fail(s, EXIT_FAILED);
+    return xl_run(&run) || fail_with_xl(s, "xl could not build it", &run);
 }
 
 static bool
@@ -704,8 +747,8 @@ report(struct start *s)
 }
 
 static bool (*const steps[])(struct start *) = {
-    check_unique, reserve,  compare, build,  find_built,
-    set_range,    transfer, unpause, report,
+    check_unique, release_left_over, reserve,  compare, build,
+    find_built,   set_range,         transfer, unpause, report,
 };
 
 static bool
@@ -748,12 +791,11 @@ remove_domain(const struct start *s)
 {
     int64_t end_ms = xl_clock_ms() + GONE_MS;
     bool destroyed = false;
+    enum xl_found found;
     uint32_t domid = 0;
 
     for (;;) {
-        enum xl_found found =
-            xl_find_domain(s->machine.uuid, s->machine.name, &domid);
-
+        found = xl_find_domain(s->machine.uuid, s->machine.name, &domid);
         if (found == XL_NOT_THERE)
             return true;
         if (found == XL_FOUND && !destroyed) {
@@ -765,10 +807,16 @@ remove_domain(const struct start *s)
             break;
         pause_ms(POLL_MS);
     }
-    xl_say(s->options,
-           "the half-built domain %" PRIu32 " is still there: see xl list, xl "
-           "destroy %" PRIu32,
-           domid, domid);
+    if (found == XL_UNKNOWN)
+        xl_say(s->options,
+               "`xl vm-list` fails: whether %s is still there, "
+               "half-built, can't be told",
+               name_of(s));
+    else
+        xl_say(s->options,
+               "the half-built domain %" PRIu32 " is still there: see xl list, "
+               "xl destroy %" PRIu32,
+               domid, domid);
     return false;
 }
 
