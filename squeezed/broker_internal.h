@@ -18,6 +18,7 @@ struct call {
     uint8_t uuid[UUID_BYTES];
     char id[LIMIT_ID_CHARS + 1]; /* of its reservation; empty: to be made */
     bool planned;                /* a pass has considered it */
+    bool reboots; /* ours: more for what is kept under that UUID */
 };
 
 /* A reply that is due, but not before its call has returned. */
@@ -178,11 +179,18 @@ broker_watch_store(struct broker *broker, const struct platform_health *health);
  * anything is planned, as their memory comes free now. */
 void
 broker_keep_reboots(struct broker *broker, const struct snapshot *snapshot);
+/* A request for what was lacking of that is granted. */
+void
+broker_keep_more(struct broker *broker, const struct request *request,
+                 const struct call *call, uint64_t kib);
 /* Somebody has reserved for that UUID: nothing more is kept for it. */
 void
 broker_end_reboot(struct broker *broker, const uint8_t uuid[UUID_BYTES]);
 
 /* broker_store.c */
+/* For what nobody waits for, and what is wanted all the same. */
+void
+broker_nobody_waits(void *arg, const struct result *result);
 /* An entry that nobody asked for: staged, and stored. */
 void
 broker_hold(struct broker *broker, struct ledger_entry *entry, int64_t hold_us);

@@ -16,27 +16,47 @@ waits_for(const struct ledger_entry *e, const uint8_t uuid[UUID_BYTES])
            memcmp(e->uuid, uuid, UUID_BYTES) == 0;
 }
 
-/* Something waits for the next one already; or its toolstack (XAPI's) reserves
- * for it by itself. */
+enum {
+    /* xl builds the next domain 2 s after the old one has gone. */
+    MORE_TIMEOUT_US = 5 * US_PER_S
+};
+
+/* Something else waits for the next one already; or its toolstack (XAPI's)
+ * reserves for it by itself.  *ret_kept_kib: what is kept for it so far. */
 static bool
-is_seen_to(const struct ledger *ledger, const struct domain_facts *f)
+is_seen_to(const struct ledger *ledger, const struct domain_facts *f,
+           uint64_t *ret_kept_kib)
 {
+    *ret_kept_kib = 0;
     for (size_t i = 0; i < ledger->count; i++) {
         const struct ledger_entry *e = &ledger->entries[i];
 
-        if (waits_for(e, f->uuid) ||
-            (e->transferred && e->domid == f->domid && e->limit_set))
+        if ((e->transferred && e->domid == f->domid && e->limit_set) ||
+            (!e->reboots && waits_for(e, f->uuid)))
             return true;
+        if (waits_for(e, f->uuid))
+            *ret_kept_kib += e->amount_kib;
     }
     return false;
 }
 
+static uint64_t
+spare_kib(const struct broker *b)
+{
+    const struct planner *p = &b->planner;
+    struct host_sums sums;
+
+    host_sum(&p->host, &p->ledger, p->settings.host_reserve_kib,
+             p->settings.cushion_kib, &sums);
+    return page_down((uint64_t)max_i64(sums.headroom_kib, 0));
+}
+
 static void
-keep(struct broker *b, struct domain *d)
+keep(struct broker *b, const struct domain *d, uint64_t kib)
 {
     struct ledger_entry entry = {
         .client = BROKER_REBOOT_CLIENT,
-        .amount_kib = host_reboot_kib(d),
+        .amount_kib = kib,
         .state = ENTRY_STAGED,
         .reboots = true,
         .has_uuid = true,
@@ -49,6 +69,43 @@ keep(struct broker *b, struct domain *d)
     log_info("domain %" PRIu32 " reboots: %s are kept for it", d->facts.domid,
              format_size((int64_t)entry.amount_kib, size));
     broker_hold(b, &entry, b->options.reboot_hold_us);
+    host_set_promises(&b->planner.host, &b->planner.ledger);
+}
+
+static void
+ask_for_more(struct broker *b, const struct domain *d, uint64_t kib)
+{
+    const struct reserve_call call = {
+        .client = BROKER_REBOOT_CLIENT,
+        .min_kib = kib,
+        .max_kib = kib,
+        .timeout_us = MORE_TIMEOUT_US,
+        .hold_us = b->options.reboot_hold_us,
+        .uuid = d->facts.uuid,
+    };
+    size_t i = b->planner.queue.count;
+
+    broker_reserve(b, &call, b->now_us, broker_nobody_waits, NULL);
+    if (b->planner.queue.count > i)
+        b->calls[i].reboots = true;
+}
+
+/* What comes free with the domain, or is free, is kept at once; the others are
+ * asked for the rest: a guest whose limit is its target leaves less than libxl
+ * lets the next one take. */
+static void
+see_to(struct broker *b, const struct domain *d)
+{
+    uint64_t wanted_kib = host_reboot_kib(d), kept_kib;
+
+    if (is_seen_to(&b->planner.ledger, &d->facts, &kept_kib))
+        return;
+    if (kept_kib == 0) {
+        kept_kib = min_u64(host_reboot_own_kib(d) + spare_kib(b), wanted_kib);
+        keep(b, d, kept_kib);
+    }
+    if (kept_kib < wanted_kib)
+        ask_for_more(b, d, wanted_kib - kept_kib);
 }
 
 void
@@ -66,9 +123,38 @@ broker_keep_reboots(struct broker *b, const struct snapshot *snapshot)
             d->facts.domid == 0)
             continue;
         d->reboot_heard = true;
-        if (!is_seen_to(&b->planner.ledger, &d->facts))
-            keep(b, d);
+        see_to(b, d);
     }
+}
+
+void
+broker_keep_more(struct broker *b, const struct request *r,
+                 const struct call *call, uint64_t kib)
+{
+    struct ledger *ledger = &b->planner.ledger;
+
+    for (size_t i = 0; i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+        struct result result = { .reservation = e->id, .amount_kib = kib };
+
+        if (!e->reboots || !waits_for(e, call->uuid) ||
+            e->state == ENTRY_LEAVING)
+            continue;
+        ledger_enlarge(ledger, e, kib);
+        e->rewrite_us = b->now_us;
+        broker_tell(b, &(struct news){ .kind = NEWS_GRANT,
+                                       .request = r->seq,
+                                       .client = call->client,
+                                       .result = &result });
+        return;
+    }
+    /* The next one is there already, or somebody else has seen to it. */
+    broker_tell(b, &(struct news){ .kind = NEWS_REFUSAL,
+                                   .request = r->seq,
+                                   .client = call->client,
+                                   .result = &(struct result){
+                                       .error = ERR_CANCELLED,
+                                       .message = "nothing waits for it" } });
 }
 
 void

@@ -190,6 +190,10 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
     struct pending *w;
     enum err error;
 
+    if (call->reboots) {
+        broker_keep_more(b, r, call, amount_kib);
+        return;
+    }
     if (call->id[0])
         memcpy(entry.id, call->id, sizeof entry.id);
     else
@@ -221,9 +225,8 @@ static void
 start_release(struct broker *b, struct ledger_entry *e, const char *why,
               broker_reply *reply, void *arg);
 
-/* Nobody waits for it, and it is wanted all the same. */
-static void
-nobody_waits(void *arg, const struct result *result)
+void
+broker_nobody_waits(void *arg, const struct result *result)
 {
     (void)arg;
     (void)result;
@@ -241,7 +244,7 @@ broker_hold(struct broker *b, struct ledger_entry *entry, int64_t hold_us)
         log_warning("no room for another reservation");
         return;
     }
-    w = pending_new(b, PENDING_GRANT, entry->id, nobody_waits, NULL);
+    w = pending_new(b, PENDING_GRANT, entry->id, broker_nobody_waits, NULL);
     if (!w) {
         ledger_remove(&b->planner.ledger, find_entry(b, entry->id));
         return;

@@ -662,6 +662,42 @@ START_TEST(what_a_domain_could_hold)
 }
 END_TEST
 
+/* Of domains of 1 GiB that reboot: libxl's limit of the next one is its target
+ * and 1 MiB, with video memory in it, and paging memory beside it. */
+static const struct {
+    const char *what;
+    uint64_t extra_mib, offset_mib, paging_mib, limit_mib; /* of the old one */
+    uint64_t kept_mib, own_mib;
+} reboots[] = {
+    { "PV, managed", 0, 0, 0, 1024, 1025, 1024 },
+    { "PV, unmanaged", 0, 0, 0, 1025, 1025, 1025 },
+    { "PVH, managed", 1, 0, 4, 1024, 1029, 1029 },
+    { "PVH, unmanaged", 0, 0, 4, 1025, 1029, 1029 },
+    { "HVM, managed", 1, 16, 9, 1024, 1050, 1050 },
+    { "HVM, unmanaged", 0, 16, 9, 1025, 1050, 1050 },
+};
+
+START_TEST(what_a_reboot_needs)
+{
+    struct domain_facts *f;
+    size_t n;
+
+    toy_init(&toy, 8 * GIB);
+    n = toy_add(&toy, 0, 0, GIB);
+    f = &toy.facts[n];
+    f->limit_kib = reboots[_i].limit_mib * MIB;
+    f->extra_kib = reboots[_i].extra_mib * MIB;
+    f->offset_kib = (int64_t)(reboots[_i].offset_mib * MIB);
+    f->paging_kib = reboots[_i].paging_mib * MIB;
+    f->flags |= DOMAIN_SHUTDOWN | DOMAIN_REBOOTS;
+    host_look(&toy.planner.host, &toy.snapshot, &toy.planner.ledger);
+    ck_assert_uint_eq(host_reboot_kib(&toy.planner.host.domains[n]),
+                      reboots[_i].kept_mib * MIB);
+    ck_assert_uint_eq(host_reboot_own_kib(&toy.planner.host.domains[n]),
+                      reboots[_i].own_mib * MIB);
+}
+END_TEST
+
 START_TEST(a_promise_is_counted_once)
 {
     struct domain_facts *f;
@@ -935,6 +971,8 @@ main(void)
     tcase_add_test(tcase, a_deadline_is_an_answer);
     tcase_add_loop_test(tcase, what_a_domain_could_hold, 0,
                         (int)(sizeof commitments / sizeof commitments[0]));
+    tcase_add_loop_test(tcase, what_a_reboot_needs, 0,
+                        (int)(sizeof reboots / sizeof reboots[0]));
     tcase_add_test(tcase, a_promise_is_counted_once);
     tcase_add_test(tcase, foreign_limits_are_taken_back);
     tcase_add_loop_test(tcase, the_untouchable_are_left_alone, 0, 5);

@@ -4,6 +4,12 @@
 #include <assert.h>
 #include <string.h>
 
+enum {
+    /* libxl's limit of a new domain, of whatever type, is that much above its
+     * target. */
+    REBUILT_EXTRA_KIB = KIB_PER_MIB
+};
+
 static const char *const state_names[] = {
     [DOMAIN_STATE_OK] = "ok",
     [DOMAIN_STATE_SLOW] = "slow",
@@ -111,13 +117,28 @@ commit_promise(struct host *host, struct domain *d, uint64_t promise_kib)
     host->promised_kib += d->committed_kib;
 }
 
+/* Of a domain, in its own frame, so much is part of what is kept for the next
+ * one beside it. */
+static uint64_t
+beside_kib(const struct domain_facts *f)
+{
+    return f->paging_kib + (uint64_t)max_i64(f->offset_kib, 0);
+}
+
 uint64_t
 host_reboot_kib(const struct domain *d)
 {
     const struct domain_facts *f = &d->facts;
 
-    return page_up(f->target_kib + f->extra_kib + f->paging_kib +
-                   (uint64_t)max_i64(f->offset_kib, 0));
+    return page_up(f->target_kib + max_u64(f->extra_kib, REBUILT_EXTRA_KIB) +
+                   beside_kib(f));
+}
+
+uint64_t
+host_reboot_own_kib(const struct domain *d)
+{
+    return min_u64(d->committed_kib + beside_kib(&d->facts),
+                   host_reboot_kib(d));
 }
 
 /* The domain that still holds what is kept for the next one; NULL if it has
@@ -142,10 +163,7 @@ carrier_of(const struct host *host, const struct ledger_entry *e)
 static void
 carry(struct host *host, struct domain *d, uint64_t kib)
 {
-    const struct domain_facts *f = &d->facts;
-
-    d->kept_kib +=
-        sub_or_0(kib, f->paging_kib + (uint64_t)max_i64(f->offset_kib, 0));
+    d->kept_kib += sub_or_0(kib, beside_kib(&d->facts));
     commit_promise(host, d, d->promise_kib);
 }
 

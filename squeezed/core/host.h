@@ -146,10 +146,14 @@ host_end(struct host *host, const struct snapshot *snapshot,
 void
 host_set_promises(struct host *host, const struct ledger *ledger);
 
-/* What the next domain of its UUID needs after a reboot: its target, and what
- * it holds beyond that. */
+/* What the next domain of its UUID needs after a reboot under xl: its target,
+ * what it holds beside that, and what libxl lets it hold beyond that. */
 uint64_t
 host_reboot_kib(const struct domain *domain);
+
+/* What of that is committed to this domain: keeping it costs nothing. */
+uint64_t
+host_reboot_own_kib(const struct domain *domain);
 
 /* NULL if there is none. */
 struct domain *

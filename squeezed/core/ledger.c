@@ -54,6 +54,15 @@ ledger_commit(struct ledger *ledger, struct ledger_entry *entry)
 }
 
 void
+ledger_enlarge(struct ledger *ledger, struct ledger_entry *entry, uint64_t kib)
+{
+    assert(!entry->transferred && kib % KIB_PER_PAGE == 0);
+    count_entry(ledger, entry, -1);
+    entry->amount_kib += kib;
+    count_entry(ledger, entry, +1);
+}
+
+void
 ledger_transfer(struct ledger *ledger, struct ledger_entry *entry,
                 uint32_t domid)
 {

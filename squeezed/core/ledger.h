@@ -88,6 +88,10 @@ ledger_add(struct ledger *ledger, const struct ledger_entry *entry);
 void
 ledger_commit(struct ledger *ledger, struct ledger_entry *entry);
 
+/* What no domain owns yet is kib more from now on. */
+void
+ledger_enlarge(struct ledger *ledger, struct ledger_entry *entry, uint64_t kib);
+
 /* granted -> owned by domid. */
 void
 ledger_transfer(struct ledger *ledger, struct ledger_entry *entry,

@@ -3,12 +3,16 @@
 # shellcheck shell=dash disable=SC3043,SC2046,SC2086,SC2154
 
 is_domid() { # is_domid NAME OTHER_DOMID: that it is there with a new domid
-    local d
+    local d stolen
     d=$(xl domid "$1" 2> /dev/null) && [ "$d" != "$2" ]
 }
 
+thefts_told() {
+    grep -c 'promised was taken by others' /out/squeezed.log
+}
+
 case_reboot() {
-    local d
+    local d stolen
     phase reboot $building_kib
     ON_REBOOT=restart GUEST_CONFIG_ONLY=1 start-guest phoenix 256 256
     check "a guest of 256 MiB is started on a full host" \
@@ -16,6 +20,7 @@ case_reboot() {
     check "… it boots" boots phoenix
     squeezectl balance
     d=$(xl domid phoenix)
+    stolen=$(thefts_told)
     rm -f /var/log/xen/console/guest-phoenix.log
     xl reboot phoenix > /dev/null
     check "xl reboot: it comes back with a new domid" \
@@ -26,6 +31,8 @@ case_reboot() {
     check "… its memory was kept for it meanwhile" \
         grep -q "domain $d reboots: .* are kept for it" /out/squeezed.log
     check "… status adds up" adds_up
+    check "… and nobody is said to have taken anything" \
+        [ "$(thefts_told)" = "$stolen" ]
     check "… nothing is held any more" [ "$(get host.reserved_kib)" = 0 ]
     xl destroy phoenix
     phase reboot-over $reserve_kib
