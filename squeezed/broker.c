@@ -754,6 +754,24 @@ refresh(struct broker *b)
     host_look(&b->planner.host, &snapshot, &b->planner.ledger);
 }
 
+struct domain *
+broker_find_domain(struct broker *b, uint32_t domid)
+{
+    struct snapshot snapshot;
+
+    if (!b->platform->ops->look(b->platform, b->now_us, &snapshot) &&
+        broker_make_room(b, snapshot.count))
+        host_look(&b->planner.host, &snapshot, &b->planner.ledger);
+    return host_find(&b->planner.host, domid);
+}
+
+bool
+broker_has_domain(struct broker *b, uint32_t domid, int64_t now_us)
+{
+    b->now_us = max_i64(b->now_us, now_us);
+    return host_find(&b->planner.host, domid) || broker_find_domain(b, domid);
+}
+
 void
 broker_set_shares(struct broker *b, uint32_t domid, uint32_t shares)
 {

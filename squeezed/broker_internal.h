@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The broker's own: shared by broker.c (passes and calls), broker_store.c
- * (whatever goes through the store) and broker_memory.c.  Nobody else includes
- * it. */
+/* The broker's own, for broker*.c and nobody else: its state, and what each of
+ * these files does for the others.  broker.c has passes and questions,
+ * broker_store.h whatever goes through the store. */
 #ifndef BROKER_INTERNAL_H
 #define BROKER_INTERNAL_H
 
@@ -28,34 +28,6 @@ struct late_reply {
     broker_reply *reply;
     void *arg;
     struct result result;
-};
-
-/* Something on its way to the store.  It outlives its broker: the platform
- * completes it all the same. */
-enum pending_kind {
-    PENDING_LOAD,
-    PENDING_GRANT,
-    PENDING_RELEASE,
-    PENDING_TRANSFER,
-    PENDING_LOGIN,
-    PENDING_ORDER,
-    PENDING_OVER,
-    PENDING_REWRITE
-};
-
-struct pending {
-    struct pending *next, **at; /* the broker's list; at is NULL without one */
-    struct broker *broker;      /* NULL: it has gone */
-    enum pending_kind kind;
-    char id[LIMIT_ID_CHARS + 1];         /* of the entry */
-    char client[LIMIT_CLIENT_CHARS + 1]; /* grant, login */
-    const char *why; /* release: it isn't because somebody said so */
-    uint64_t seq;    /* of the request */
-    bool again;      /* it failed before, and that was said */
-    int64_t submitted_us;
-    int64_t enough_us;   /* the look that showed enough memory */
-    broker_reply *reply; /* NULL: nobody waits (any more) */
-    void *arg;
 };
 
 struct waiter { /* for the balance */
@@ -160,6 +132,10 @@ void
 broker_reply_error(broker_reply *reply, void *arg, enum err error,
                    const char *parameter, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+/* A domain that has come since the last look counts, too; NULL: there is
+ * none. */
+struct domain *
+broker_find_domain(struct broker *broker, uint32_t domid);
 
 /* broker_news.c */
 void
@@ -187,26 +163,35 @@ broker_keep_more(struct broker *broker, const struct request *request,
 void
 broker_end_reboot(struct broker *broker, const uint8_t uuid[UUID_BYTES]);
 
-/* broker_store.c */
+/* broker_grant.c */
 /* For what nobody waits for, and what is wanted all the same. */
 void
 broker_nobody_waits(void *arg, const struct result *result);
 /* An entry that nobody asked for: staged, and stored. */
 void
 broker_hold(struct broker *broker, struct ledger_entry *entry, int64_t hold_us);
-/* Removes an entry, and says why in the log. */
-void
-broker_drop(struct broker *broker, struct ledger_entry *entry, const char *why);
-void
-broker_load(struct broker *broker);
 /* Stages, stores and then answers a granted request. */
 void
 broker_grant(struct broker *broker, const struct request *request,
              const struct call *call, uint64_t amount_kib);
+/* The request's client has gone while its grant was being stored. */
+void
+broker_abandon(struct broker *broker, uint64_t seq);
+
+/* broker_release.c */
+/* Removes an entry, and says why in the log. */
+void
+broker_drop(struct broker *broker, struct ledger_entry *entry, const char *why);
+
+/* broker_transfer.c */
 /* Reservations that wait for a UUID get their domain: before anything is
  * planned, so that nobody is squeezed for both. */
 void
 broker_meet_domains(struct broker *broker, const struct snapshot *snapshot);
+
+/* broker_ledger.c */
+void
+broker_load(struct broker *broker);
 /* Entries whose hold has ended, or whose domain has gone, leave.  Returns when
  * it is due next. */
 int64_t
@@ -214,9 +199,8 @@ broker_tend_ledger(struct broker *broker);
 /* After xenstored came back: all of the ledger is stored anew. */
 void
 broker_rewrite_ledger(struct broker *broker);
-/* The request's client has gone while its grant was being stored. */
-void
-broker_abandon(struct broker *broker, uint64_t seq);
+
+/* broker_store.c */
 /* Ends what the store still works on, without replies. */
 void
 broker_detach_pending(struct broker *broker);
