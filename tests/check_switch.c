@@ -145,14 +145,12 @@ stop_squeezed(void)
 static void
 teardown(void)
 {
-    ck_assert_str_eq(fake.wrong, "");
+    char wrong[sizeof fake.wrong];
+
+    memcpy(wrong, fake.wrong, sizeof wrong);
     if (rig.broker)
         stop_squeezed();
-    fake_stop();
-    fake_forget();
-    if (fake.timeout)
-        event_free(fake.timeout);
-    fake.timeout = NULL;
+    fake_reset();
     event_free(rig.tick);
     rig.sim->ops->free(rig.sim);
     scenario_free(rig.scenario);
@@ -160,6 +158,7 @@ teardown(void)
     log_open("stderr");
     unlink(rig.log);
     rmdir(rig.folder);
+    ck_assert_str_eq(wrong, "");
 }
 
 static void
@@ -192,7 +191,7 @@ start(void)
 
 #define WAIT(condition)                                                        \
     do {                                                                       \
-        int64_t end_ = loop_now_us() + 20 * (int64_t)US_PER_S;                 \
+        int64_t end_ = loop_now_us() + 100 * (int64_t)US_PER_S;                \
         while (!(condition) && loop_now_us() < end_)                           \
             event_base_loop(rig.base, EVLOOP_ONCE);                            \
         ck_assert_msg((condition), "in vain: " #condition);                    \
@@ -488,11 +487,14 @@ START_TEST(numbers_may_begin_anew)
 
     start();
     WAIT(is_over(n));
-    spin_ms(50); /* the reply to the acknowledgement comes, too */
+    /* The next one is answered when the acknowledgement has its reply. */
+    n = call("get_host_reserved_memory", "[\"dbg\"]");
+    WAIT(fake.messages[n].answers == 1);
     ck_assert_uint_eq(reservations(), 1);
     stop_switch();
     fake_forget();
-    ck_assert_int_eq(fake_call("caller", same), n);
+    n = fake_call("caller", same);
+    ck_assert_int_eq(n, 0);
     fake_start(rig.base, rig.path);
     WAIT(is_over(n));
     ck_assert_int_eq(fake.messages[n].answers, 1);
@@ -657,8 +659,8 @@ START_TEST(pauses_grow)
     fake.faults = -1;
     start();
     spin_ms(600);
-    ck_assert_int_ge(fake.logins, 4);
     ck_assert_int_le(fake.logins, 8);
+    WAIT(fake.logins >= 4);
     ck_assert_int_eq(logged("trying again"), 1);
 }
 END_TEST
@@ -787,6 +789,7 @@ END_TEST
 START_TEST(one_that_is_wanted_is_missed)
 {
     start_client_with(&(struct switch_options){ .wanted = true });
+    WAIT(logged("there is none") == 1);
     spin_ms(100);
     ck_assert_int_eq(logged("there is none"), 1);
     fake_start(rig.base, rig.path);
@@ -802,6 +805,7 @@ START_TEST(a_dead_socket)
 
     ck_assert_int_eq(mknod(rig.path, S_IFSOCK | 0600, 0), 0);
     start_client();
+    WAIT(logged("trying again") == 1);
     spin_ms(100);
     ck_assert_int_eq(logged("trying again"), 1);
     unlink(rig.path);

@@ -471,6 +471,16 @@ fake_forget(void)
     fake.has_queue = false;
 }
 
+void
+fake_reset(void)
+{
+    fake_stop();
+    fake_forget();
+    if (fake.timeout)
+        event_free(fake.timeout);
+    memset(&fake, 0, sizeof fake);
+}
+
 int
 fake_call(const char *reply_queue, const char *payload)
 {

@@ -75,6 +75,10 @@ struct fake_switch {
 
 extern struct fake_switch fake;
 
+/* As at the start of the process: the next test may be run in the same one. */
+void
+fake_reset(void);
+
 /* Listens; what it knew before a stop it still knows. */
 void
 fake_start(struct event_base *base, const char *path);
