@@ -128,6 +128,9 @@ broker_clock(const struct broker *broker);
 /* Run at us, or earlier if that was planned. */
 void
 broker_wake_at(struct broker *broker, int64_t us);
+/* A call came in: it has a pass of its own. */
+void
+broker_wake_for_call(struct broker *broker, int64_t now_us);
 void
 broker_reply_error(broker_reply *reply, void *arg, enum err error,
                    const char *parameter, const char *format, ...)
@@ -136,6 +139,24 @@ broker_reply_error(broker_reply *reply, void *arg, enum err error,
  * none. */
 struct domain *
 broker_find_domain(struct broker *broker, uint32_t domid);
+
+/* broker_queue.c */
+/* Replies that were due before their calls had returned. */
+void
+broker_send_late_replies(struct broker *broker);
+void
+broker_free_late_replies(struct broker *broker);
+void
+broker_take_off_queue(struct broker *broker, size_t i);
+/* Carries the plan's answers out.  Replies may call us again: the answers and
+ * the debtors are copied or used before that can change them. */
+void
+broker_send_answers(struct broker *broker);
+/* While the host can't be seen, nothing new is taken on; what was queued
+ * before waits for its deadline.  A second of patience spares the clients of
+ * a broker that has just started.  Returns when it is due again. */
+int64_t
+broker_answer_unready(struct broker *broker);
 
 /* broker_news.c */
 void
