@@ -1,46 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "squeezed/platform/sim.h"
-
-#include "squeezed/platform/sim_store.h"
+#include "squeezed/platform/sim_internal.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct sim {
-    struct platform platform; /* first: the ops get a pointer to it */
-    int64_t now_us;
-    uint64_t memory_kib;
-    uint64_t free_kib;
-    uint64_t consumed_kib;
-    uint64_t target_writes;     /* of all, those that have gone too */
-    struct sim_domain *domains; /* ascending domids */
-    size_t count;
-    size_t room;
-    struct domain_facts *facts; /* of the last look; as much room */
-    struct sim_store store;
-    uint64_t seed;
-    bool quiet;   /* no hooks in the middle of the broker's look */
-    bool changed; /* the hook is due */
-    void (*wake)(void *context);
-    void *wake_context;
-};
-
-static struct sim *
-sim_of(struct platform *platform)
-{
-    return (struct sim *)platform;
-}
-
-static const struct sim *
-const_sim_of(const struct platform *platform)
-{
-    return (const struct sim *)platform;
-}
-
-/* ------------------------------------------------------------ the domains */
+/* -------------------------------------------------------------- the domains */
 
 /* Where domid is, or would be. */
 static size_t
@@ -59,8 +25,8 @@ place_of(const struct sim *s, uint32_t domid)
     return low;
 }
 
-static struct sim_domain *
-find(const struct sim *s, uint32_t domid)
+struct sim_domain *
+sim_lookup(const struct sim *s, uint32_t domid)
 {
     size_t i = place_of(s, domid);
 
@@ -88,9 +54,8 @@ make_room(struct sim *s, size_t room)
     return true;
 }
 
-/* Its memory comes out of what is free.  NULL: no memory of our own. */
-static struct sim_domain *
-insert(struct sim *s, const struct scenario_domain *from, uint32_t index)
+struct sim_domain *
+sim_insert(struct sim *s, const struct scenario_domain *from, uint32_t index)
 {
     size_t at = place_of(s, from->domid + index);
 
@@ -105,7 +70,8 @@ insert(struct sim *s, const struct scenario_domain *from, uint32_t index)
     return &s->domains[at];
 }
 
-static void delete (struct sim *s, size_t at)
+void
+sim_delete(struct sim *s, size_t at)
 {
     s->free_kib += s->domains[at].actual_kib;
     s->count--;
@@ -114,8 +80,10 @@ static void delete (struct sim *s, size_t at)
     s->changed = true;
 }
 
-static void
-tell_changed(struct sim *s)
+/* ---------------------------------------------------------------- the hooks */
+
+void
+sim_tell_changed(struct sim *s)
 {
     const struct platform_hooks *hooks = &s->platform.hooks;
 
@@ -126,175 +94,22 @@ tell_changed(struct sim *s)
         hooks->changed(hooks->context);
 }
 
-/* ------------------------------------------------------------------- time */
-
-/* What is due at this very instant, movement aside. */
-static void
-pass_instant(struct sim *s)
+void
+sim_wake(struct sim *s)
 {
-    for (size_t i = 0; i < s->count;) {
-        struct sim_domain *d = &s->domains[i];
-        bool balloon = sim_guest_has_balloon(d, s->now_us);
-
-        if (sim_guest_is_dead(d, s->now_us)) {
-            delete (s, i);
-            continue;
-        }
-        s->changed |= balloon != d->balloon;
-        d->balloon = balloon;
-        if (d->building && d->actual_kib >= d->build_kib) {
-            d->building = false;
-            if (d->built_limit_kib > 0)
-                d->limit_kib = d->built_limit_kib;
-            s->changed = true;
-        }
-        sim_guest_instant(d, s->free_kib == 0, s->now_us);
-        i++;
-    }
-}
-
-static bool
-wants_to_grow(const struct sim *s, const struct sim_domain *d)
-{
-    return sim_guest_stop_kib(d, s->now_us) > d->actual_kib;
-}
-
-static void
-shrink_until(struct sim *s, int64_t to_us)
-{
-    for (size_t i = 0; i < s->count; i++) {
-        struct sim_domain *d = &s->domains[i];
-        uint64_t kib;
-
-        if (wants_to_grow(s, d))
-            continue;
-        kib = sim_guest_step_kib(d, s->now_us, to_us);
-        sim_guest_move(d, kib, false, false);
-        s->free_kib += kib;
-    }
-}
-
-static void
-grow_until(struct sim *s, int64_t to_us)
-{
-    for (size_t i = 0; i < s->count; i++) {
-        struct sim_domain *d = &s->domains[(i + s->seed) % s->count];
-        uint64_t want, kib;
-
-        if (!wants_to_grow(s, d))
-            continue;
-        want = sim_guest_step_kib(d, s->now_us, to_us);
-        kib = min_u64(want, s->free_kib);
-        sim_guest_move(d, kib, true, kib < want);
-        s->free_kib -= kib;
-    }
-}
-
-/* What all guests together are about to do. */
-struct flow {
-    int64_t event_us;   /* the next event of one of them */
-    int64_t arrival_us; /* the next arrival */
-    uint64_t growth_kib;
-    uint64_t grow_rate_kib; /* a second */
-    uint64_t shrink_rate_kib;
-};
-
-static void
-add_to_flow(const struct sim *s, const struct sim_domain *d, struct flow *flow)
-{
-    uint64_t stop = sim_guest_stop_kib(d, s->now_us);
-    int64_t event = sim_guest_event_us(d, s->now_us);
-    int64_t arrival = sim_guest_arrival_us(d, s->free_kib, s->now_us);
-
-    flow->event_us = min_i64(flow->event_us, event);
-    flow->arrival_us = min_i64(flow->arrival_us, arrival);
-    flow->growth_kib += sub_or_0(stop, d->actual_kib);
-    if (stop > d->actual_kib)
-        flow->grow_rate_kib += d->rate_kib;
-    else if (stop < d->actual_kib && d->guest.kind != GUEST_CRAWL)
-        flow->shrink_rate_kib += d->rate_kib;
-}
-
-/* When those that grow will have taken all that is free. */
-static int64_t
-exhausted_us(const struct sim *s, const struct flow *flow)
-{
-    uint64_t net = sub_or_0(flow->grow_rate_kib, flow->shrink_rate_kib);
-    uint64_t us;
-
-    if (net == 0 || s->free_kib == 0)
-        return TIME_NEVER_US;
-    us = mul_div(s->free_kib, US_PER_S, net);
-    return us < INT64_MAX / 2 ? s->now_us + (int64_t)us : TIME_NEVER_US;
-}
-
-/* The next event, up to which all guests move evenly.  As long as there is
- * memory enough for all that grow, nobody's arrival matters to others. */
-static int64_t
-next_event_us(const struct sim *s)
-{
-    struct flow flow = { .event_us = TIME_NEVER_US,
-                         .arrival_us = TIME_NEVER_US };
-
-    for (size_t i = 0; i < s->count; i++)
-        add_to_flow(s, &s->domains[i], &flow);
-    if (flow.growth_kib <= s->free_kib)
-        return flow.event_us;
-    return min_i64(min_i64(flow.event_us, flow.arrival_us),
-                   exhausted_us(s, &flow));
-}
-
-static void
-advance(struct sim *s, int64_t now_us)
-{
-    pass_instant(s);
-    while (s->now_us < now_us) {
-        int64_t to_us = max_i64(next_event_us(s), s->now_us + 1);
-
-        to_us = min_i64(to_us, now_us);
-        shrink_until(s, to_us);
-        grow_until(s, to_us);
-        s->now_us = to_us;
-        pass_instant(s);
-    }
+    if (s->wake)
+        s->wake(s->wake_context);
 }
 
 void
-sim_advance(struct platform *platform, int64_t now_us)
+sim_set_wake(struct platform *platform, void (*wake_driver)(void *context),
+             void *context)
 {
-    struct sim *s = sim_of(platform);
-
-    advance(s, now_us);
-    tell_changed(s);
+    sim_of(platform)->wake = wake_driver;
+    sim_of(platform)->wake_context = context;
 }
 
-int64_t
-sim_next_us(const struct platform *platform)
-{
-    const struct sim *s = const_sim_of(platform);
-    int64_t next = sim_store_next_us(&s->store);
-
-    for (size_t i = 0; i < s->count; i++) {
-        const struct sim_domain *d = &s->domains[i];
-
-        next = min_i64(next, sim_guest_event_us(d, s->now_us));
-        next = min_i64(next, sim_guest_arrival_us(d, s->free_kib, s->now_us));
-    }
-    return next;
-}
-
-bool
-sim_at_rest(const struct platform *platform)
-{
-    const struct sim *s = const_sim_of(platform);
-
-    for (size_t i = 0; i < s->count; i++)
-        if (sim_guest_moves(&s->domains[i], s->free_kib, s->now_us))
-            return false;
-    return true;
-}
-
-/* ---------------------------------------------------------------- the ops */
+/* ------------------------------------------------------------------ the ops */
 
 static uint32_t
 flags_of(const struct sim_domain *d)
@@ -336,7 +151,7 @@ sim_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
     size_t reboots = 0;
 
     s->quiet = true;
-    advance(s, now_us);
+    sim_pass_time(s, now_us);
     s->quiet = false;
     for (size_t i = 0; i < s->count; i++) {
         fill_facts(&s->domains[i], &s->facts[i]);
@@ -358,17 +173,9 @@ sim_see_free(struct platform *platform, int64_t now_us, uint64_t *ret_kib)
     struct sim *s = sim_of(platform);
 
     if (s->now_us < now_us)
-        advance(s, now_us);
+        sim_pass_time(s, now_us);
     *ret_kib = s->free_kib;
     return ERR_NONE;
-}
-
-/* The driver has to ask anew when we are due. */
-static void
-wake(struct sim *s)
-{
-    if (s->wake)
-        s->wake(s->wake_context);
 }
 
 static void
@@ -378,7 +185,7 @@ sim_apply(struct platform *platform, const struct setting *settings,
     struct sim *s = sim_of(platform);
 
     for (size_t i = 0; i < count; i++) {
-        struct sim_domain *d = find(s, settings[i].domid);
+        struct sim_domain *d = sim_lookup(s, settings[i].domid);
 
         if (!d)
             continue;
@@ -392,15 +199,15 @@ sim_apply(struct platform *platform, const struct setting *settings,
         s->target_writes++;
         sim_guest_notice(d, s->now_us);
     }
-    pass_instant(s);
-    wake(s);
+    sim_pass_instant(s);
+    sim_wake(s);
 }
 
 static void
 set_transferred_limit(void *context, uint32_t domid, uint64_t limit_kib)
 {
     struct sim *s = context;
-    struct sim_domain *d = find(s, domid);
+    struct sim_domain *d = sim_lookup(s, domid);
 
     if (d)
         d->limit_kib = limit_kib;
@@ -413,7 +220,7 @@ sim_persist(struct platform *platform, const struct ledger_change *changes,
     struct sim *s = sim_of(platform);
 
     sim_store_change(&s->store, changes, count, s->now_us, done, arg);
-    wake(s);
+    sim_wake(s);
 }
 
 static void
@@ -422,7 +229,7 @@ sim_load(struct platform *platform, platform_loaded *done, void *arg)
     struct sim *s = sim_of(platform);
 
     sim_store_load(&s->store, s->now_us, done, arg);
-    wake(s);
+    sim_wake(s);
 }
 
 static bool
@@ -453,7 +260,7 @@ sim_order(struct platform *platform, uint32_t domid,
 
     sim_store_complete(&s->store, there ? ERR_NONE : ERR_NOT_FOUND, s->now_us,
                        done, arg);
-    wake(s);
+    sim_wake(s);
 }
 
 static bool
@@ -514,21 +321,13 @@ sim_platform_new(const struct scenario *scenario, int64_t now_us)
     sim_store_init(&s->store, set_transferred_limit, s);
     for (size_t i = 0; good && i < scenario->domain_count; i++)
         for (uint32_t k = 0; good && k < scenario->domains[i].count; k++)
-            good = insert(s, &scenario->domains[i], k) != NULL;
+            good = sim_insert(s, &scenario->domains[i], k) != NULL;
     if (!good) {
         sim_free(&s->platform);
         return NULL;
     }
-    pass_instant(s);
+    sim_pass_instant(s);
     return &s->platform;
-}
-
-void
-sim_set_wake(struct platform *platform, void (*wake_driver)(void *context),
-             void *context)
-{
-    sim_of(platform)->wake = wake_driver;
-    sim_of(platform)->wake_context = context;
 }
 
 void
@@ -537,7 +336,7 @@ sim_set_seed(struct platform *platform, uint64_t seed)
     sim_of(platform)->seed = seed % LIMIT_DOMAINS;
 }
 
-/* --------------------------------------------------------------- the store */
+/* ---------------------------------------------------------------- the store */
 
 void
 sim_deliver(struct platform *platform)
@@ -581,228 +380,7 @@ sim_ledger(const struct platform *platform, size_t *ret_count)
     return s->store.entries;
 }
 
-/* ----------------------------------------------------- what others do to it */
-
-/* Something of the guest was changed from outside. */
-static void
-touched(struct sim *s, bool tell)
-{
-    pass_instant(s);
-    s->changed |= tell;
-    tell_changed(s);
-    wake(s);
-}
-
-enum err
-sim_build(struct platform *platform, const struct scenario_domain *from,
-          uint64_t build_kib, bool limited)
-{
-    struct sim *s = sim_of(platform);
-    struct scenario_domain empty = *from;
-    struct sim_domain *d;
-
-    if (find(s, from->domid))
-        return ERR_EXISTS;
-    empty.actual_kib = 0;
-    d = insert(s, &empty, 0);
-    if (!d)
-        return ERR_NO_MEMORY;
-    d->building = true;
-    d->build_kib = page_down(build_kib);
-    d->limit_kib = limited ? d->build_kib : 0;
-    d->built_limit_kib = from->given & GIVEN_LIMIT ? from->limit_kib : 0;
-    touched(s, true);
-    return ERR_NONE;
-}
-
-bool
-sim_destroy(struct platform *platform, uint32_t domid)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (d) {
-        delete (s, (size_t)(d - s->domains));
-        touched(s, true);
-    }
-    return d != NULL;
-}
-
-bool
-sim_pause(struct platform *platform, uint32_t domid, bool paused)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (d) {
-        d->paused = paused;
-        touched(s, true);
-    }
-    return d != NULL;
-}
-
-bool
-sim_reboot(struct platform *platform, uint32_t domid)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (d) {
-        d->reboots = true;
-        d->paused = true; /* it moves no more */
-        touched(s, true);
-    }
-    return d != NULL;
-}
-
-bool
-sim_drain(struct platform *platform, uint32_t domid, uint64_t kib)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (d) {
-        kib = min_u64(kib, d->actual_kib);
-        d->dying = true;
-        d->actual_kib -= kib;
-        s->free_kib += kib;
-        touched(s, true);
-    }
-    return d != NULL;
-}
-
-bool
-sim_freeze(struct platform *platform, uint32_t domid, bool frozen)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (d) {
-        d->frozen = frozen;
-        touched(s, true);
-    }
-    return d != NULL;
-}
-
-bool
-sim_set_ceiling(struct platform *platform, uint32_t domid, uint64_t ceiling_kib)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (d) {
-        d->ceiling_kib = ceiling_kib;
-        touched(s, true);
-    }
-    return d != NULL;
-}
-
-static void
-take_range(struct sim_domain *d, uint64_t min_kib, uint64_t max_kib)
-{
-    if (d->static_min_kib <= min_kib && min_kib <= max_kib &&
-        max_kib <= d->static_max_kib) {
-        d->managed = true;
-        d->dynamic_min_kib = min_kib;
-        d->dynamic_max_kib = max_kib;
-        d->range_error[0] = '\0';
-        return;
-    }
-    snprintf(d->range_error, sizeof d->range_error,
-             "dynamic-min %" PRIu64 ", dynamic-max %" PRIu64
-             " KiB: static-min %" PRIu64 " <= min <= max <= static-max %" PRIu64
-             " must hold",
-             min_kib, max_kib, d->static_min_kib, d->static_max_kib);
-}
-
-bool
-sim_write_range(struct platform *platform, uint32_t domid,
-                const uint64_t *min_kib, const uint64_t *max_kib)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (!d)
-        return false;
-    if (min_kib && max_kib) {
-        take_range(d, *min_kib, *max_kib);
-    } else {
-        d->managed = false;
-        d->range_error[0] = '\0';
-    }
-    touched(s, true);
-    return true;
-}
-
-static uint64_t
-ceiling_of(const struct sim_domain *d, uint64_t target_kib)
-{
-    uint64_t lower_kib = max_u64(d->static_min_kib, d->dynamic_min_kib);
-    uint64_t upper_kib = min_u64(d->dynamic_max_kib, d->static_max_kib);
-
-    return max_u64(min_u64(target_kib, upper_kib), page_up(lower_kib));
-}
-
-bool
-sim_write_target(struct platform *platform, uint32_t domid, uint64_t target_kib)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (!d)
-        return false;
-    d->target_kib = page_down(target_kib);
-    /* The manual method: the most that it is to have. */
-    if (d->managed && !d->building)
-        d->ceiling_kib = ceiling_of(d, d->target_kib);
-    sim_guest_notice(d, s->now_us);
-    touched(s, true);
-    return true;
-}
-
-bool
-sim_set_guest(struct platform *platform, uint32_t domid,
-              const struct guest_behaviour *guest)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (d) {
-        bool balloon = d->balloon;
-
-        sim_guest_behave(d, guest, s->now_us);
-        touched(s, d->balloon != balloon);
-    }
-    return d != NULL;
-}
-
-bool
-sim_set_used(struct platform *platform, uint32_t domid, uint64_t used_kib)
-{
-    struct sim *s = sim_of(platform);
-    struct sim_domain *d = find(s, domid);
-
-    if (d) {
-        d->used_kib = used_kib;
-        touched(s, false);
-    }
-    return d != NULL;
-}
-
-int64_t
-sim_consume(struct platform *platform, int64_t kib)
-{
-    struct sim *s = sim_of(platform);
-
-    kib = min_i64(kib, (int64_t)s->free_kib);
-    kib = max_i64(kib, -(int64_t)s->consumed_kib);
-    s->free_kib = (uint64_t)((int64_t)s->free_kib - kib);
-    s->consumed_kib = (uint64_t)((int64_t)s->consumed_kib + kib);
-    touched(s, true);
-    return kib;
-}
-
-/* --------------------------------------------------------------- questions */
+/* ---------------------------------------------------------------- questions */
 
 const struct sim_domain *
 sim_domains(const struct platform *platform, size_t *ret_count)
@@ -814,7 +392,7 @@ sim_domains(const struct platform *platform, size_t *ret_count)
 const struct sim_domain *
 sim_find(const struct platform *platform, uint32_t domid)
 {
-    return find(const_sim_of(platform), domid);
+    return sim_lookup(const_sim_of(platform), domid);
 }
 
 uint64_t
