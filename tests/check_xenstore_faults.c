@@ -28,6 +28,16 @@ ms_since(int64_t us)
     return (rig_now_us() - us) / US_PER_MS;
 }
 
+/* Where others keep the processors busy, all takes as much longer. */
+static int64_t
+patient_ms(int64_t ms)
+{
+    double load = 0, processors = (double)sysconf(_SC_NPROCESSORS_ONLN);
+
+    getloadavg(&load, 1);
+    return (int64_t)((double)ms * (1 + load / processors));
+}
+
 /* The status of /healthz; *ret_why: what it says. */
 static int
 health(char ret_why[300])
@@ -41,9 +51,10 @@ health(char ret_why[300])
 }
 
 static void
-wait_health(int wanted, char ret_why[300], int limit_ms)
+wait_health(int wanted, char ret_why[300], int fast_ms)
 {
     int64_t start_us = rig_now_us();
+    int64_t limit_ms = patient_ms(fast_ms);
 
     while (health(ret_why) != wanted) {
         if (ms_since(start_us) > limit_ms)
@@ -104,16 +115,23 @@ check_kept(void)
     ck_assert_uint_eq(stored_kib(kept), KEPT_KIB);
 }
 
-/* What is there without xenstore comes at once. */
+/* What is there without xenstore comes at once: it never waits for a deadline.
+ * On a busy machine one answer or another may be late all the same. */
 static void
 check_prompt(void)
 {
-    int64_t start_us = rig_now_us();
-    json_t *status = rig_status(&rig);
+    int64_t best_ms = INT64_MAX;
 
-    ck_assert_ptr_nonnull(status);
-    ck_assert_int_le(ms_since(start_us), PROMPT_MS);
-    json_decref(status);
+    for (int i = 0; i < 5 && best_ms > PROMPT_MS; i++) {
+        int64_t start_us = rig_now_us();
+        json_t *status = rig_status(&rig);
+
+        ck_assert_ptr_nonnull(status);
+        json_decref(status);
+        best_ms = min_i64(best_ms, ms_since(start_us));
+        ck_assert_int_lt(ms_since(start_us), DEADLINE_MS / 2);
+    }
+    ck_assert_int_le(best_ms, PROMPT_MS);
 }
 
 static void
@@ -193,11 +211,11 @@ check_answers_without_store(void)
     rig_sleep_ms(100);
     check_prompt();
     answer = rig_receive(range);
-    ck_assert_int_le(ms_since(start_us), DEADLINE_MS + 500);
+    ck_assert_int_le(ms_since(start_us), DEADLINE_MS + patient_ms(500));
     ck_assert_int_eq(rig_number(answer, "error.code"), -32007);
     json_decref(answer);
     answer = rig_receive(big);
-    ck_assert_int_le(ms_since(start_us), DEADLINE_MS + 1500);
+    ck_assert_int_le(ms_since(start_us), DEADLINE_MS + patient_ms(1500));
     ck_assert_int_eq(rig_number(answer, "error.code"), -32002);
     json_decref(answer);
 }
@@ -327,7 +345,7 @@ START_TEST(hangs_up)
 {
     unsigned at = cut_at[_i];
     unsigned lines = rig_log_lines(&rig, NULL);
-    int64_t start_us, connections;
+    int64_t start_us = rig_now_us(), connections, most;
     char why[300];
     json_t *status;
 
@@ -341,6 +359,7 @@ START_TEST(hangs_up)
         check_prompt();
     }
     lines = rig_log_lines(&rig, NULL) - lines;
+    most = 17 + ms_since(start_us) / 1000; /* 10, 20, 40 ms, ... 1 s apart */
     start_us = rig_now_us();
     rig.proxy.plan->at = 0;
     wait_health(200, why, BACK_MS + PROMPT_MS);
@@ -351,7 +370,7 @@ START_TEST(hangs_up)
            connections);
     measured("", ms_since(start_us), lines);
     ck_assert_uint_le(lines, 10);
-    ck_assert_int_le(connections, 20); /* 10, 20, 40 ms, ... 1 s apart */
+    ck_assert_int_le(connections, most);
     check_kept();
     check_served();
 }
@@ -367,7 +386,7 @@ START_TEST(garbage)
     rig.proxy.plan->garbage = (enum proxy_garbage)_i;
     rig.proxy.plan->at = 1;
     json_decref(rig_call(&rig, "set_range", SET_RANGE));
-    ck_assert_int_le(ms_since(start_us), DEADLINE_MS + 500);
+    ck_assert_int_le(ms_since(start_us), DEADLINE_MS + patient_ms(500));
     start_us = rig_now_us();
     wait_health(200, why, BACK_MS);
     printf("garbage %d: ", _i);
@@ -416,7 +435,7 @@ START_TEST(a_grant_is_never_stored)
     answer = rig_call(&rig, "reserve", "\"client\": \"keeper\", \"min\": 4096");
     ck_assert_int_eq(rig_number(answer, "error.code"), -32007);
     json_decref(answer);
-    ck_assert_int_le(ms_since(start_us), DEADLINE_MS + 500);
+    ck_assert_int_le(ms_since(start_us), DEADLINE_MS + patient_ms(500));
     wait_health(200, why, BACK_MS);
     rig_sleep_ms(200);
     check_kept();
@@ -598,16 +617,6 @@ crowd_is_managed(void)
     return managed;
 }
 
-/* Where others keep the processors busy, it takes as much longer. */
-static int64_t
-crowd_limit_ms(void)
-{
-    double load = 0, processors = (double)sysconf(_SC_NPROCESSORS_ONLN);
-
-    getloadavg(&load, 1);
-    return (int64_t)(CROWD_MS * (load > processors ? load / processors : 1));
-}
-
 START_TEST(a_thousand_domains_at_start)
 {
     int64_t best_ms = INT64_MAX;
@@ -625,7 +634,7 @@ START_TEST(a_thousand_domains_at_start)
     }
     printf("%d domains at the start (%s): ready after %" PRId64 " ms\n", CROWD,
            kind(), best_ms);
-    ck_assert_int_le(best_ms, crowd_limit_ms());
+    ck_assert_int_le(best_ms, patient_ms(CROWD_MS));
     rig_run(&rig);
 }
 END_TEST
@@ -637,7 +646,7 @@ add_case(Suite *suite, const char *name, void (*begin)(void))
 {
     TCase *tcase = tcase_create(name);
 
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, begin, tear_down);
     suite_add_tcase(suite, tcase);
     return tcase;

@@ -453,7 +453,7 @@ START_TEST(comes_back_when_xenstored_does)
     accept_now();
     start = now_us();
     run_until(&seen.ups, 2);
-    ck_assert_int_lt(now_us() - start, US_PER_S);
+    ck_assert_int_lt(now_us() - start, 5 * US_PER_S);
     ck_assert_uint_eq(seen.losts, 1);
 }
 END_TEST
@@ -526,7 +526,7 @@ START_TEST(keeps_the_deadline)
     read_key("/a");
     run_until(&seen.losts, 1);
     ck_assert_int_ge(now_us() - start, 100 * US_PER_MS);
-    ck_assert_int_lt(now_us() - start, US_PER_S);
+    ck_assert_int_lt(now_us() - start, 5 * US_PER_S);
     ck_assert_int_eq(seen.error, ERR_NOT_READY);
     ck_assert_str_eq(seen.why, "xenstored hasn't answered for 0.1 s");
     run_until(&seen.ups, 2);
@@ -540,7 +540,7 @@ START_TEST(slow_answers_keep_the_connection)
 
     listen_now();
     accept_now();
-    start_client(300 * US_PER_MS);
+    start_client(US_PER_S);
     run_until(&seen.ups, 1);
     fake.serve = serve_nothing;
     for (int i = 0; i < 5; i++)
@@ -548,7 +548,7 @@ START_TEST(slow_answers_keep_the_connection)
     run_until(&fake.served, 5);
     first = fake.last.req_id - 4;
     for (uint32_t i = 0; i < 4; i++) {
-        run_for(120 * US_PER_MS);
+        run_for(400 * US_PER_MS);
         message(XS_READ, first + i, 0, "x", 1);
     }
     run_until(&seen.replies, 4);
@@ -587,7 +587,7 @@ suite(void)
 
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 20);
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, reads_any_bytes);
     tcase_add_test(t, sends_each_kind);
     tcase_add_test(t, takes_no_reply_function);
@@ -609,7 +609,7 @@ suite(void)
 
     suite_add_tcase(s, n);
     tcase_add_checked_fixture(n, setup_nothing, teardown);
-    tcase_set_timeout(n, 20);
+    tcase_set_timeout(n, 60);
     tcase_add_test(n, waits_for_xenstored_to_start);
     tcase_add_test(n, retries_a_full_backlog);
     tcase_add_test(n, isnt_up_before_an_answer);

@@ -643,7 +643,7 @@ suite(void)
 
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 20);
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, commits_several);
     tcase_add_test(t, commits_one_without_transaction);
     tcase_add_test(t, removing_what_is_missing_is_fine);

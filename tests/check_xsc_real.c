@@ -23,6 +23,11 @@
 
 enum { MANY = 2000, PIPELINED = 10000 };
 
+/* Of a request; a busy machine answers within that. */
+#define DEADLINE_US (2 * US_PER_S)
+/* What takes no time but that of a busy machine. */
+#define PATIENCE_US (8 * US_PER_S)
+
 static const char *start_script, *kind;
 static char directory[64], socket_path[96];
 
@@ -166,7 +171,7 @@ tick(int64_t us)
 static void
 run_until(const unsigned *count, unsigned value)
 {
-    int64_t end = now_us() + 10 * US_PER_S;
+    int64_t end = now_us() + 20 * US_PER_S;
 
     while (*count < value && now_us() < end)
         tick(1000);
@@ -196,7 +201,7 @@ result(void)
 static void
 setup(void)
 {
-    const struct xsc_options options = { .deadline_us = 300 * US_PER_MS,
+    const struct xsc_options options = { .deadline_us = DEADLINE_US,
                                          .reconnect_us = 5000 };
     const struct xsc_hooks hooks = { .up = on_up,
                                      .lost = on_lost,
@@ -503,7 +508,7 @@ START_TEST(sees_a_killed_xenstored)
     xs_close(xs);
     signal_daemon(SIGKILL);
     run_until(&losts, 1);
-    ck_assert_int_lt(now_us() - start, 500 * US_PER_MS);
+    ck_assert_int_lt(now_us() - start, DEADLINE_US);
     ck_assert_str_eq(why, "xenstored closed the connection");
     xsc_read(xsc, 0, "/", on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NOT_READY);
@@ -511,7 +516,7 @@ START_TEST(sees_a_killed_xenstored)
     run_start_script();
     start = now_us();
     run_until(&ups, 2);
-    ck_assert_int_lt(now_us() - start, US_PER_S);
+    ck_assert_int_lt(now_us() - start, PATIENCE_US);
     xsc_read(xsc, 0, "/", on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NONE);
     xs = xs_open(0);
@@ -525,8 +530,8 @@ START_TEST(sees_a_stopped_xenstored)
     signal_daemon(SIGSTOP);
     xsc_read(xsc, 0, "/", on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NOT_READY);
-    ck_assert_int_ge(now_us() - start, 300 * US_PER_MS);
-    ck_assert_int_lt(now_us() - start, 2 * US_PER_S);
+    ck_assert_int_ge(now_us() - start, DEADLINE_US);
+    ck_assert_int_lt(now_us() - start, DEADLINE_US + PATIENCE_US);
     run_until(&losts, 1);
     ck_assert_ptr_nonnull(strstr(why, "hasn't answered"));
     run_for(US_PER_S);
@@ -534,7 +539,7 @@ START_TEST(sees_a_stopped_xenstored)
     signal_daemon(SIGCONT);
     start = now_us();
     run_until(&ups, 2);
-    ck_assert_int_lt(now_us() - start, 3 * US_PER_S);
+    ck_assert_int_lt(now_us() - start, PATIENCE_US);
     xsc_read(xsc, 0, "/", on_reply, NULL);
     ck_assert_int_eq(result(), ERR_NONE);
     ck_assert_uint_eq(losts, 1);
@@ -550,7 +555,7 @@ suite(void)
     suite_add_tcase(s, t);
     tcase_add_unchecked_fixture(t, start_daemon, stop_daemon);
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 30);
+    tcase_set_timeout(t, 120);
     tcase_add_test(t, reads_and_writes);
     tcase_add_test(t, removes);
     tcase_add_test(t, lists_directories);

@@ -138,7 +138,7 @@ void
 make_platform(enum xen_balloon balloon)
 {
     options.balloon = balloon;
-    options.deadline_us = 300 * US_PER_MS;
+    options.deadline_us = 2 * US_PER_S;
     platform = xen_platform_new(base, &options);
     ck_assert_ptr_nonnull(platform);
     platform->hooks.changed = on_changed;

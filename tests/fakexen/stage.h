@@ -14,7 +14,7 @@
 
 enum { KIB_1G = KIB_PER_GIB, PAGES_1G = KIB_1G / KIB_PER_PAGE };
 /* A change of a key must be seen as soon as this. */
-enum { SOON_MS = 50, LATE_MS = 5000 };
+enum { SOON_MS = 50, LATE_MS = 20000 };
 
 #define FLAGS_PV    XEN_DOMINF_running
 #define FLAGS_HVM   (XEN_DOMINF_running | XEN_DOMINF_hvm_guest)
