@@ -207,17 +207,19 @@ audit_taken(struct audit *a, const struct platform *sim, struct broker *broker)
 /* ---------------------------------------------------------- the first promise
  */
 
-/* Domain 0 grows as it likes while nobody manages it: that is no action of
- * ours. */
+/* Domain 0 grows as it likes while nobody manages it, and is to have its limit
+ * from the moment when somebody does: neither is an action of ours. */
 static void
 look_at_dom0(struct audit *a, const struct simulation_now *now)
 {
     const struct sim_domain *d = sim_find(now->sim, 0);
-    uint64_t actual = d && !d->managed ? d->actual_kib : 0;
+    bool managed = d && d->managed;
+    uint64_t actual = d && !managed ? d->actual_kib : 0;
 
-    if (actual > a->dom0_kib)
+    if (actual > a->dom0_kib || (managed && !a->dom0_managed))
         audit_taken(a, now->sim, now->broker);
     a->dom0_kib = actual;
+    a->dom0_managed = managed;
 }
 
 static void

@@ -23,11 +23,12 @@ struct audit {
     struct audited_domain *domains; /* one for each that is there, in order */
     size_t domain_count;
     size_t start_count;
-    uint64_t start_kib;   /* what they all held */
-    int64_t floor_kib;    /* headroom may not fall below it: 0, or what theft
-                           * has left */
-    bool seen;            /* min_headroom_kib says something */
-    uint64_t dom0_kib;    /* what domain 0 holds while nobody manages it */
+    uint64_t start_kib; /* what they all held */
+    int64_t floor_kib;  /* headroom may not fall below it: 0, or what theft
+                         * has left */
+    bool seen;          /* min_headroom_kib says something */
+    uint64_t dom0_kib;  /* what domain 0 holds while nobody manages it */
+    bool dom0_managed;
     bool check_ledger;    /* after a restart */
     size_t hopeless_next; /* the first request that was not looked at */
     size_t hopeless_done;

@@ -174,6 +174,12 @@ is_crawling(const struct sim_domain *d)
     return d->guest.kind == GUEST_CRAWL && !d->building;
 }
 
+bool
+sim_guest_moves_evenly(const struct sim_domain *d)
+{
+    return !is_crawling(d);
+}
+
 static uint64_t
 distance_kib(uint64_t a, uint64_t b)
 {

@@ -71,6 +71,10 @@ sim_guest_notice(struct sim_domain *domain, int64_t now_us);
 uint64_t
 sim_guest_stop_kib(const struct sim_domain *domain, int64_t now_us);
 
+/* It moves at its rate, and not in steps. */
+bool
+sim_guest_moves_evenly(const struct sim_domain *domain);
+
 /* How much it moves between from_us and to_us, not beyond its stop, and no
  * event of its own in between; takes the left-over part into credit. */
 uint64_t

@@ -82,9 +82,11 @@ add_to_flow(const struct sim *s, const struct sim_domain *d, struct flow *flow)
     flow->event_us = min_i64(flow->event_us, event);
     flow->arrival_us = min_i64(flow->arrival_us, arrival);
     flow->growth_kib += sub_or_0(stop, d->actual_kib);
+    if (!sim_guest_moves_evenly(d))
+        return; /* nothing but at its arrivals */
     if (stop > d->actual_kib)
         flow->grow_rate_kib += d->rate_kib;
-    else if (stop < d->actual_kib && d->guest.kind != GUEST_CRAWL)
+    else if (stop < d->actual_kib)
         flow->shrink_rate_kib += d->rate_kib;
 }
 
