@@ -308,8 +308,9 @@ judge_relax(struct domain *d)
 uint64_t
 judge_slack_kib(const struct domain *d)
 {
-    return d->judgement.slack_kib ? sub_or_0(d->held_kib, d->facts.target_kib)
-                                  : 0;
+    if (d->judgement.slack_kib == 0 || d->held_kib < d->lower_kib)
+        return 0;
+    return sub_or_0(d->held_kib, d->facts.target_kib);
 }
 
 uint64_t
@@ -325,6 +326,6 @@ uint64_t
 judge_floor_kib(const struct domain *d, int64_t now_us)
 {
     if (judge_is_stuck(d, now_us))
-        return d->held_kib;
+        return max_u64(d->held_kib, d->lower_kib);
     return d->lower_kib + judge_slack_kib(d);
 }

@@ -101,7 +101,8 @@ void
 judge_relax(struct domain *domain);
 
 /* What it rests above its target, as far as its limit (with the extra that Xen
- * allows it) does not cover that anyway. */
+ * allows it) does not cover that anyway; nothing for one below its minimum,
+ * which can only be raised. */
 uint64_t
 judge_slack_kib(const struct domain *domain);
 
@@ -112,7 +113,8 @@ uint64_t
 judge_known_floor_kib(const struct domain *domain, int64_t now_us);
 
 /* What it would hold at least if asked for all: its lower bound and what it
- * rests above a target; what it holds when it is stuck. */
+ * rests above a target; what it holds when it is stuck, but no less than its
+ * lower bound. */
 uint64_t
 judge_floor_kib(const struct domain *domain, int64_t now_us);
 

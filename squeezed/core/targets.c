@@ -22,6 +22,7 @@ struct demand {
     bool works;             /* some donor is at it */
     int64_t expected_kib;   /* what the targets as they are will free */
     uint64_t deviation_kib; /* how far they are from what they should be */
+    bool astray; /* a target is out of its range, or above its limit */
 };
 
 static uint64_t
@@ -78,6 +79,18 @@ deviation_kib(const struct domain *d)
         return 0;
     return max_u64(distance(d->next_kib, d->facts.target_kib),
                    distance(d->next_kib, d->facts.limit_kib));
+}
+
+/* That is nobody's share, but what somebody else has written, or of a range
+ * that was another. */
+static bool
+is_astray(const struct domain *d)
+{
+    const struct domain_facts *f = &d->facts;
+
+    return d->next_kib != NEXT_AS_IT_IS &&
+           (f->target_kib > f->limit_kib || f->target_kib > d->upper_kib ||
+            f->target_kib < d->lower_kib);
 }
 
 static void
@@ -177,7 +190,7 @@ expected_kib(const struct domain *d, int64_t now_us)
     const struct judgement *j = &d->judgement;
     uint64_t rest;
 
-    if (judge_is_stuck(d, now_us))
+    if (judge_is_stuck(d, now_us) || d->held_kib < d->lower_kib)
         return d->held_kib;
     rest =
         max_u64(d->facts.limit_kib, d->facts.target_kib + judge_slack_kib(d));
@@ -240,13 +253,15 @@ set_costless(struct planner *p, int64_t now_us, struct demand *ret)
             min_u64(d->facts.target_kib, d->facts.actual_kib), d->next_kib);
         demand.works |= d->judgement.working && !judge_is_retried(d);
         demand.deviation_kib += deviation_kib(d);
+        demand.astray |= is_astray(d);
         demand.expected_kib += (int64_t)(d->held_kib - expected_kib(d, now_us));
     }
     *ret = demand;
 }
 
-/* Small deviations are not worth a write, unless the targets as they are will
- * not free what is wanted, or what somebody lacks of his minimum: he gets that
+/* Small deviations are not worth a write, unless a target is where none may be
+ * (a driver that fails to reach it sleeps), or the targets as they are will not
+ * free what is wanted, or what somebody lacks of his minimum: he gets that
  * in one step or not at all, and all that was freed for it would lie idle. */
 static bool
 worth_writing(const struct planner *p, const struct tally *t,
@@ -255,7 +270,8 @@ worth_writing(const struct planner *p, const struct tally *t,
     int64_t coming = t->headroom_kib + demand->expected_kib;
 
     coming += unmet_kib > 0 ? (int64_t)p->settings.cushion_kib : t->relief_kib;
-    return demand->deviation_kib >= p->settings.tolerance_kib ||
+    return demand->astray ||
+           demand->deviation_kib >= p->settings.tolerance_kib ||
            coming < (int64_t)(unmet_kib + demand->lack_kib);
 }
 
