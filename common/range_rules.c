@@ -16,10 +16,23 @@
 
 enum { FILE_BYTES = 1 << 20, FILES_MAX = 4096, SHARES_MAX = 1000000 };
 
+#define MIX_START UINT64_C(14695981039346656037)
+
+static uint64_t
+mix(uint64_t hash, const void *bytes, size_t count)
+{
+    const unsigned char *byte = bytes;
+
+    while (count-- > 0)
+        hash = (hash ^ *byte++) * UINT64_C(1099511628211);
+    return hash;
+}
+
 /* ----------------------------------------------------------------- one file */
 
 struct file {
     struct range_rules *rules;
+    uint64_t number;
     size_t first; /* its own begin here */
     unsigned section_line;
     char wrong[256];
@@ -73,7 +86,7 @@ make_room(struct range_rules *rules)
 static const char *
 begin_section(struct file *file, const char *section, unsigned line)
 {
-    struct range_rule rule = { .max_kib = UINT64_MAX };
+    struct range_rule rule = { .max_kib = UINT64_MAX, .file = file->number };
 
     if (*section == '\0' || strlen(section) >= RANGE_NAME)
         return "a section is the name or the UUID of a domain, at most 127 "
@@ -151,11 +164,28 @@ take_line(void *arg, const char *section, const char *key, const char *value,
     return file->wrong;
 }
 
+/* What that file said when it was read before.  True if that is anything. */
+static bool
+keep(struct range_rules *rules, const struct range_rules *before,
+     uint64_t number)
+{
+    size_t first = rules->count;
+
+    for (size_t i = 0; i < before->count; i++)
+        if (before->rules[i].file == number && rules->count < LIMIT_DOMAINS &&
+            make_room(rules))
+            rules->rules[rules->count++] = before->rules[i];
+    return rules->count > first;
+}
+
 static void
-read_file(struct range_rules *rules, const char *path)
+read_file(struct range_rules *rules, const struct range_rules *before,
+          const char *path)
 {
     const struct ini_options options = { .max_bytes = FILE_BYTES };
-    struct file file = { .rules = rules, .first = rules->count };
+    struct file file = { .rules = rules,
+                         .number = mix(MIX_START, path, strlen(path)),
+                         .first = rules->count };
     char message[2048]; /* a path, and what is wrong */
     const char *wrong;
     int result =
@@ -168,8 +198,11 @@ read_file(struct range_rules *rules, const char *path)
     }
     if (result == 0)
         return;
-    log_error("%s; this file is ignored", message);
     rules->count = file.first;
+    log_error("%s; %s", message,
+              keep(rules, before, file.number)
+                  ? "what this file said before stays in force"
+                  : "this file is ignored");
 }
 
 /* --------------------------------------------------------------- the folder */
@@ -181,16 +214,6 @@ is_rule_file(const struct dirent *entry)
 
     return entry->d_name[0] != '.' && length > sizeof SUFFIX - 1 &&
            strcmp(entry->d_name + length - (sizeof SUFFIX - 1), SUFFIX) == 0;
-}
-
-static uint64_t
-mix(uint64_t hash, const void *bytes, size_t count)
-{
-    const unsigned char *byte = bytes;
-
-    while (count-- > 0)
-        hash = (hash ^ *byte++) * UINT64_C(1099511628211);
-    return hash;
 }
 
 /* What a file is like, without reading it. */
@@ -209,11 +232,12 @@ mix_file(uint64_t hash, const char *path)
 
 /* rules NULL: only looks. */
 static uint64_t
-go_through(const char *folder, struct range_rules *rules)
+go_through(const char *folder, struct range_rules *rules,
+           const struct range_rules *before)
 {
     struct dirent **entries;
     int count = scandir(folder, &entries, is_rule_file, alphasort);
-    uint64_t hash = UINT64_C(14695981039346656037);
+    uint64_t hash = MIX_START;
 
     if (count < 0) {
         if (rules && errno != ENOENT)
@@ -231,7 +255,7 @@ go_through(const char *folder, struct range_rules *rules)
         if (i < FILES_MAX) {
             hash = mix_file(hash, path);
             if (rules)
-                read_file(rules, path);
+                read_file(rules, before, path);
         }
         free(entries[i]);
     }
@@ -242,10 +266,12 @@ go_through(const char *folder, struct range_rules *rules)
 void
 range_rules_read(struct range_rules *rules, const char *folder)
 {
-    range_rules_done(rules);
-    /* Before: what changes while it is read is seen as a change then. */
-    rules->seen = go_through(folder, NULL);
-    go_through(folder, rules);
+    struct range_rules before = *rules;
+
+    /* First: what changes while it is read is seen as a change then. */
+    *rules = (struct range_rules){ .seen = go_through(folder, NULL, NULL) };
+    go_through(folder, rules, &before);
+    range_rules_done(&before);
 }
 
 void
@@ -258,7 +284,7 @@ range_rules_done(struct range_rules *rules)
 bool
 range_rules_changed(const struct range_rules *rules, const char *folder)
 {
-    return go_through(folder, NULL) != rules->seen;
+    return go_through(folder, NULL, NULL) != rules->seen;
 }
 
 /* ------------------------------------------------------------------ finding */

@@ -7,7 +7,8 @@
  *     shares = 2000
  *
  * Reads *.conf in the order of their names; of two sections about one domain
- * the last counts.  A bad file is logged and ignored, all of it. */
+ * the last counts.  A bad file is logged and ignored, all of it: what it said
+ * when it was read before stays. */
 #ifndef RANGE_RULES_H
 #define RANGE_RULES_H
 
@@ -25,6 +26,7 @@ struct range_rule {
     uint64_t min_kib;
     uint64_t max_kib; /* UINT64_MAX: static-max */
     unsigned shares;  /* 0: none given */
+    uint64_t file;    /* a number for the file that it is from */
 };
 
 struct range_rules {
@@ -33,7 +35,8 @@ struct range_rules {
     uint64_t seen; /* what the folder was like: see range_rules_changed() */
 };
 
-/* A folder that isn't there is fine.  Replaces what was read before. */
+/* A folder that isn't there is fine.  Replaces what was read before, except for
+ * files that are bad now. */
 void
 range_rules_read(struct range_rules *rules, const char *folder);
 

@@ -177,6 +177,14 @@ same_range(const struct wish *a, const struct wish *b)
             (a->min_kib == b->min_kib && a->max_kib == b->max_kib));
 }
 
+/* Its range is what we gave it. */
+static bool
+still_ours(const struct known *k, const struct domain_facts *f)
+{
+    return k->wrote && f->dynamic_min_kib == k->applied.min_kib &&
+           f->dynamic_max_kib == k->applied.max_kib;
+}
+
 static void
 was_applied(void *arg, const struct result *result)
 {
@@ -244,7 +252,7 @@ consider(struct known *k, const struct domain_facts *f)
     /* At first a range that is there is somebody's, and the default never
      * replaces one; later on, what differs is a rule that was changed. */
     differs = k->is_applied ? !same_range(&wish, &k->applied) : false;
-    if (!k->is_applied || (wish.by_default && !k->wrote))
+    if (!k->is_applied || (wish.by_default && !still_ours(k, f)))
         differs = !(f->flags & DOMAIN_MANAGED);
     k->settled = k->is_applied = true;
     k->applied = wish;

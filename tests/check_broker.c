@@ -613,6 +613,35 @@ build_domain(const struct reply *r, const uint8_t *uuid)
     return 9;
 }
 
+/* A hold is for the time until the transfer, and no longer; nor does a restart
+ * change that. */
+START_TEST(what_a_domain_owns_is_not_held)
+{
+    struct reserve_call call = { .client = "test",
+                                 .min_kib = GIB,
+                                 .max_kib = GIB,
+                                 .timeout_us = MINUTE,
+                                 .hold_us = 5 * SECOND };
+    struct reply r = { 0 }, t = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    run_for(SECOND);
+    build_domain(&r, NULL);
+    broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply, &t);
+    run_for(10 * SECOND);
+    ck_assert_int_eq(t.error, ERR_NONE);
+    ck_assert(is_stored(r.id));
+    broker_free(world.broker);
+    start_broker();
+    run_for(10 * SECOND);
+    ck_assert(is_stored(r.id));
+    ck_assert(broker_reservation(world.broker, r.id)->transferred);
+    stop();
+}
+END_TEST
+
 /* Someone sets the host's clock while a reservation is held. */
 START_TEST(holds_know_no_wall_clock)
 {
@@ -760,8 +789,13 @@ START_TEST(a_uuid_meets_its_domain)
     broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
     run_for(SECOND);
     writes = sim_find(world.platform, 1)->target_writes;
+    /* It may come without a word: xenstored tells only after the build. */
+    ck_assert_int_le(broker_next_us(world.broker),
+                     world.now_us + 50 * US_PER_MS);
     build_domain(&r, uuid);
     run_for(60 * US_PER_MS);
+    ck_assert_int_gt(broker_next_us(world.broker),
+                     world.now_us + 50 * US_PER_MS);
     ck_assert(sim_ledger(world.platform, &n)[0].transferred);
     run_for(SECOND);
     /* Nobody was asked for the domain and for the reservation. */
@@ -1715,6 +1749,7 @@ main(void)
     tcase_add_test(tcase, limits_are_answered_busy);
     tcase_add_test(tcase, limit_of_the_whole_queue);
     tcase_add_test(tcase, holds_end);
+    tcase_add_test(tcase, what_a_domain_owns_is_not_held);
     tcase_add_loop_test(tcase, holds_know_no_wall_clock, 0, 2);
     tcase_add_test(tcase, transferred_and_gone);
     tcase_add_test(tcase, what_was_stolen_is_told_at_the_transfer);

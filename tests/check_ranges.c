@@ -55,6 +55,15 @@ write_file(const char *name, const char *text)
     fclose(file);
 }
 
+static void
+remove_file(const char *name)
+{
+    char path[80];
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    ck_assert_int_eq(unlink(path), 0);
+}
+
 static bool
 was_logged(const char *text)
 {
@@ -83,11 +92,12 @@ START_TEST(uuid_goes_before_name)
     write_file("a.conf", "[web]\ndynamic-min = 256M\ndynamic-max = 2G\n"
                          "shares = 2000\n"
                          "[" UUID "]\ndynamic-min = 1G # at least\n");
-    write_file("b.conf", "[db]\nshares = 10\n");
+    write_file("b.conf", "[db]\nshares = 10\n[mail]\ndynamic-min = 2G\n");
     write_file("b.conf~", "nonsense");
     write_file(".c.conf", "nonsense");
     range_rules_read(&rules, folder);
-    ck_assert_uint_eq(rules.count, 3);
+    ck_assert_uint_eq(rules.count, 4);
+    ck_assert_uint_eq(find(UUID, "mail")->min_kib, GIB); /* in any order */
     ck_assert_uint_eq(find(NULL, "web")->min_kib, 256 * MIB);
     ck_assert_uint_eq(find(NULL, "web")->max_kib, 2 * GIB);
     ck_assert_uint_eq(find(NULL, "web")->shares, 2000);
@@ -137,6 +147,30 @@ START_TEST(a_bad_file_is_told_and_ignored)
     ck_assert_ptr_nonnull(find(NULL, "a"));
     ck_assert_ptr_nonnull(find(NULL, "c"));
     ck_assert_ptr_null(find(NULL, "web"));
+}
+END_TEST
+
+START_TEST(what_a_file_said_stays_until_it_is_good)
+{
+    write_file("a.conf", "[a]\ndynamic-min = 1G\n[b]\nshares = 3\n");
+    write_file("c.conf", "[c]\ndynamic-min = 1G\n");
+    range_rules_read(&rules, folder);
+    for (int i = 0; i < 2; i++) {
+        write_file("a.conf", "[a]\ndynamic-min = 2G\n[b]\nshares = x\n");
+        range_rules_read(&rules, folder);
+        ck_assert(was_logged("a.conf:4: "));
+        ck_assert(was_logged("what this file said before stays in force"));
+        ck_assert_uint_eq(rules.count, 3);
+        ck_assert_uint_eq(find(NULL, "a")->min_kib, GIB);
+        ck_assert_uint_eq(find(NULL, "b")->shares, 3);
+    }
+    write_file("a.conf", "[a]\ndynamic-min = 2G\n");
+    range_rules_read(&rules, folder);
+    ck_assert_uint_eq(rules.count, 2);
+    ck_assert_uint_eq(find(NULL, "a")->min_kib, 2 * GIB);
+    remove_file("a.conf");
+    range_rules_read(&rules, folder);
+    ck_assert_uint_eq(rules.count, 1);
 }
 END_TEST
 
@@ -328,7 +362,9 @@ START_TEST(changed_rules)
     uint64_t min_kib = 512 * MIB, max_kib = GIB;
 
     write_file("a.conf", "[web]\ndynamic-min = 1G\n");
-    start_host(DOMAINS, 0);
+    start_host(DOMAINS "[domain 4]\nname = bare\nstatic-max = 1G\n"
+                       "actual = 1G\n",
+               0);
     check_range("web", GIB, 2 * GIB);
     /* What somebody writes stays, also when the files are read anew. */
     ck_assert(sim_write_range(platform, domain_of("web")->facts.domid, &min_kib,
@@ -342,10 +378,27 @@ START_TEST(changed_rules)
     run_for(US_PER_S);
     check_range("web", 768 * MIB, 2 * GIB);
     check_range("db", 2 * GIB, 4 * GIB);
-    /* A default replaces nothing. */
+    /* A bad file is none that has changed. */
+    write_file("a.conf", "[web]\ndynamic-min = 7 stones\n");
+    options.default_percent = 75;
+    ranges_reload(ranges, &options);
+    run_for(US_PER_S);
+    check_range("web", 768 * MIB, 2 * GIB);
+    check_range("db", 2 * GIB, 4 * GIB);
+    /* A default replaces nothing that somebody wrote, but a default. */
+    check_range("own", GIB, 2 * GIB);
+    check_range("bare", 768 * MIB, GIB);
     options.default_percent = 50;
     ranges_reload(ranges, &options);
     run_for(US_PER_S);
+    check_range("bare", 512 * MIB, GIB);
+    min_kib = 640 * MIB;
+    ck_assert(sim_write_range(platform, domain_of("bare")->facts.domid,
+                              &min_kib, &max_kib));
+    options.default_percent = 25;
+    ranges_reload(ranges, &options);
+    run_for(US_PER_S);
+    check_range("bare", 640 * MIB, GIB);
     check_range("web", 768 * MIB, 2 * GIB);
     check_range("own", GIB, 2 * GIB);
     end_host();
@@ -382,6 +435,7 @@ main(void)
     tcase_add_test(files, the_last_counts);
     tcase_add_loop_test(files, a_bad_file_is_told_and_ignored, 0,
                         sizeof bads / sizeof *bads);
+    tcase_add_test(files, what_a_file_said_stays_until_it_is_good);
     tcase_add_test(files, many_rules);
     tcase_add_test(files, changes_are_seen);
     tcase_add_test(files, names_while_migrating);
