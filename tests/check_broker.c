@@ -1372,6 +1372,37 @@ START_TEST(balance_answers_when_all_is_calm)
 }
 END_TEST
 
+/* What a host is like that can't be seen (again). */
+static enum err
+blind_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
+{
+    (void)platform, (void)now_us, (void)ret;
+    return ERR_NOT_READY;
+}
+
+/* "balance_memory answers within a bounded time, never an error": also where
+ * xenstored is away from the start, or goes on the way. */
+START_TEST(balance_is_bounded)
+{
+    struct platform_ops ops;
+    struct reply b = { 0 };
+
+    start(full_host);
+    if (_i == 1)
+        run_for(SECOND);
+    ops = *world.platform->ops;
+    ops.look = blind_look;
+    world.platform->ops = &ops;
+    broker_balance(world.broker, world.now_us, take_reply, &b);
+    run_for(25 * SECOND);
+    ck_assert_uint_eq(b.count, 0);
+    run_for(6 * SECOND);
+    ck_assert_uint_eq(b.count, 1);
+    ck_assert_int_eq(b.error, ERR_NONE);
+    stop();
+}
+END_TEST
+
 START_TEST(a_dry_run_sets_nothing)
 {
     struct reply r;
@@ -1771,6 +1802,7 @@ main(void)
     tcase_add_test(tcase, the_life_of_a_reservation_is_told);
     tcase_add_test(tcase, thefts_and_bad_ranges_are_told);
     tcase_add_test(tcase, balance_answers_when_all_is_calm);
+    tcase_add_loop_test(tcase, balance_is_bounded, 0, 2);
     tcase_add_test(tcase, a_nap_is_no_cost);
     tcase_add_test(tcase, a_dry_run_sets_nothing);
     tcase_add_test(tcase, a_domid_that_came_back_was_promised_nothing);

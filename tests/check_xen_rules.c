@@ -587,6 +587,7 @@ START_TEST(domain_zero_takes_part)
     ck_assert_uint_eq(facts(0)->dynamic_max_kib, KIB_1G);
     ck_assert_uint_eq(facts(0)->limit_kib, snapshot.total_kib);
     ck_assert_str_eq(target_in_store(0, "dynamic-max"), "1048576");
+    ck_assert_str_eq(target_in_store(0, "target"), "1048576");
     apply(0, 524288, 524288, false);
     ck_assert_uint_eq(hv->domains[0].max_pages, PAGES_1G / 2);
     hv->domains[0].tot_pages = PAGES_1G / 2;
@@ -607,7 +608,27 @@ START_TEST(domain_zero_takes_part)
     ck_assert(wait_for(is_ready, LATE_MS));
     ck_assert(wait_for(zero_managed, LATE_MS));
     ck_assert_uint_eq(facts(0)->dynamic_max_kib, KIB_1G);
+    ck_assert_str_eq(target_in_store(0, "target"), "524288");
+    run_ms(SOON_MS);
+    /* and that target is nobody's wish */
+    ck_assert_uint_eq(facts(0)->ceiling_kib, CEILING_NONE);
     ck_assert_str_eq(health().why, "");
+}
+END_TEST
+
+/* As XAPI's does; but never more than it has, which would take memory past us,
+ * nor what somebody has set already. */
+START_TEST(domain_zero_has_a_target)
+{
+    start_with_zero(2 * KIB_1G);
+    ck_assert_str_eq(target_in_store(0, "dynamic-max"), "2097152");
+    ck_assert_str_eq(target_in_store(0, "target"), "1048576");
+    ck_assert_uint_eq(facts(0)->target_kib, KIB_1G);
+    platform->ops->free(platform);
+    write_memory(0, "target", "786432");
+    start_with_zero(2 * KIB_1G);
+    run_ms(SOON_MS);
+    ck_assert_str_eq(target_in_store(0, "target"), "786432");
 }
 END_TEST
 
@@ -617,6 +638,7 @@ START_TEST(domain_zero_as_configured)
     start_with_zero(524288);
     ck_assert_uint_eq(facts(0)->dynamic_max_kib, 524288);
     ck_assert_str_eq(target_in_store(0, "dynamic-min"), "262144");
+    ck_assert_str_eq(target_in_store(0, "target"), "524288");
 }
 END_TEST
 
@@ -636,6 +658,7 @@ START_TEST(a_dry_run_writes_nothing)
     run_ms(SOON_MS);
     ck_assert_str_eq(target_in_store(1, "memory-offset"), "");
     ck_assert_str_eq(target_in_store(0, "dynamic-max"), "");
+    ck_assert_str_eq(target_in_store(0, "target"), "");
 }
 END_TEST
 
@@ -732,6 +755,7 @@ suite(void)
     tcase_add_test(settings, what_is_so_already_is_not_written_again);
     tcase_add_test(zero, domain_zero_takes_part);
     tcase_add_test(zero, domain_zero_as_configured);
+    tcase_add_test(zero, domain_zero_has_a_target);
     tcase_add_test(zero, domain_zero_is_left_alone);
     tcase_add_test(zero, a_dry_run_writes_nothing);
     tcase_add_test(brake, low_memory_is_told);

@@ -312,14 +312,26 @@ find_listed(const struct xen_platform *xen, uint32_t domid)
     return NULL;
 }
 
+static void
+put_zero(struct xsc_change *change, enum xen_key key, char path[XEN_KEY_PATH],
+         struct xen_value *value, uint64_t kib)
+{
+    *value = xen_value_of(kib);
+    *change = (struct xsc_change){ xen_key_path(key, 0, path), value->text };
+}
+
 /* Domain 0's range, once on each connection: a new xenstored has forgotten
- * it. */
+ * it.  A target, too, where it has none: toolstacks look for one. */
 static void
 write_zero(struct xen_platform *xen)
 {
     const struct xen_domain *domain = xen_cache_find(xen->cache, 0);
     const struct xen_hypervisor_domain *seen = find_listed(xen, 0);
+    struct xsc_change changes[3];
+    char paths[3][XEN_KEY_PATH];
+    struct xen_value values[3];
     uint64_t min_kib, max_kib;
+    size_t n = 0;
 
     if (!xen->zero.managed || xen->view.read_only || xen->zero.written ||
         !domain || !seen)
@@ -327,11 +339,16 @@ write_zero(struct xen_platform *xen)
     xen_zero_range(&xen->zero, &domain->values[XEN_KEY_DYNAMIC_MAX],
                    seen->held_kib, &min_kib, &max_kib);
     xen->zero.written = true;
-    xen_order_send(&xen->orders, xen->xsc, 0,
-                   &(struct domain_order){ .kind = ORDER_RANGE,
-                                           .min_kib = min_kib,
-                                           .max_kib = max_kib },
-                   NULL);
+    put_zero(&changes[n], XEN_KEY_DYNAMIC_MIN, paths[n], &values[n], min_kib);
+    n++;
+    put_zero(&changes[n], XEN_KEY_DYNAMIC_MAX, paths[n], &values[n], max_kib);
+    n++;
+    if (domain->values[XEN_KEY_TARGET].state == XEN_VALUE_ABSENT) {
+        put_zero(&changes[n], XEN_KEY_TARGET, paths[n], &values[n],
+                 xen_zero_target(max_kib, seen->held_kib));
+        n++;
+    }
+    xsc_commit(xen->xsc, changes, n, NULL, NULL);
 }
 
 static enum err

@@ -16,3 +16,9 @@ xen_zero_range(struct xen_zero *zero, const struct xen_value *stored,
     *ret_min_kib = min_u64(zero->min_kib, max_kib);
     *ret_max_kib = max_kib;
 }
+
+uint64_t
+xen_zero_target(uint64_t max_kib, uint64_t held_kib)
+{
+    return min_u64(page_down(held_kib), max_kib);
+}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Domain 0's range, where it is to take part: dynamic-min and dynamic-max
  * below /local/domain/0/memory, as of any other domain; nobody else writes
- * them.  static-max is left to the toolstack.  Pure. */
+ * them.  static-max is left to the toolstack, and a target that is there to
+ * whoever set it.  Pure. */
 #ifndef XEN_ZERO_H
 #define XEN_ZERO_H
 
@@ -24,5 +25,10 @@ struct xen_zero {
 void
 xen_zero_range(struct xen_zero *zero, const struct xen_value *stored,
                uint64_t held_kib, uint64_t *ret_min_kib, uint64_t *ret_max_kib);
+
+/* The target that it gets where it has none: what it holds, as more is given
+ * out of what is free only. */
+uint64_t
+xen_zero_target(uint64_t max_kib, uint64_t held_kib);
 
 #endif

@@ -518,10 +518,13 @@ def transfer_keys(kind, extra_kib):
     assert host("limit", 40) == 24 * MIB + extra_kib
     # counted once while it is being built
     assert status()["host"]["reserved_kib"] == 0
+    left = status()["host"]["headroom_kib"]
     c.call("delete_reservation", "dbg", "xenopsd", one)
     assert store_read(path) is None
-    # the limit is the domain's promise
+    # the limit is the domain's promise: nobody else gets any of it
     assert host("limit", 40) == 24 * MIB + extra_kib
+    c.call("balance_memory", "dbg")
+    assert status()["host"]["headroom_kib"] == left
     host("destroy", 40)
     c.call("balance_memory", "dbg")
 
