@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "squeezed/platform/xen.h"
+#include "squeezed/platform/xen_internal.h"
 
 #include "common/log.h"
 #include "squeezed/platform/xen_autoballoon.h"
 #include "squeezed/platform/xen_brake.h"
-#include "squeezed/platform/xen_cache.h"
-#include "squeezed/platform/xen_facts.h"
-#include "squeezed/platform/xen_hypervisor.h"
-#include "squeezed/platform/xen_ledger.h"
-#include "squeezed/platform/xen_note.h"
-#include "squeezed/platform/xen_order.h"
-#include "squeezed/platform/xen_writer.h"
-#include "squeezed/platform/xen_zero.h"
 #include "xenstore_keys.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,60 +19,10 @@
 /* Between attempts to see the hypervisor. */
 #define RETRY_S 1
 
-/* What is the matter: the first of them that is. */
-enum trouble {
-    TROUBLE_NONE,
-    TROUBLE_XEN,
-    TROUBLE_XENSTORE,
-    TROUBLE_READING,
-    TROUBLE_RANGES
-};
-
-struct xen_platform {
-    struct platform platform;
-    struct event_base *base;
-    char path[108]; /* of xenstored's socket; as long as they can be */
-    struct xen_facts view;
-    struct xen_zero zero;
-    struct xen_hypervisor *hypervisor;
-    struct xsc *xsc;
-    struct xen_cache *cache;
-    struct xen_writer *writer;
-    struct xen_operations operations;
-    struct xen_orders orders;
-    struct xen_notes notes;
-    bool looked; /* at least once: who comes from now on is new */
-    struct xen_writes writes;
-    struct xen_loads loads;
-    struct event *retry;
-    struct xen_brake *brake; /* NULL: none to be had */
-    unsigned connections;
-    bool deaf; /* to domains that come and go: xenstored refused */
-    bool deaf_said;
-    bool autoballoon_checked;
-    char xl_conf[108];
-    char lost_why[80];
-    enum trouble said; /* what was logged last */
-    bool said_any;
-    /* The last listing, and the facts made of it. */
-    const struct xen_hypervisor_domain *listed;
-    size_t count;
-    struct xen_hypervisor_memory memory;
-    struct domain_facts *facts;
-    size_t capacity;
-    size_t reboots; /* domains that do */
-};
-
-static struct xen_platform *
-to_xen(struct platform *platform)
-{
-    return (struct xen_platform *)platform;
-}
-
 /* What is the matter */
 
-static bool
-usable(const struct xen_platform *xen)
+bool
+xen_usable(const struct xen_platform *xen)
 {
     return !xen_hypervisor_why(xen->hypervisor)[0] && xsc_is_up(xen->xsc) &&
            xen_cache_ready(xen->cache);
@@ -173,209 +114,13 @@ tell(struct xen_platform *xen)
         xen->platform.hooks.changed(xen->platform.hooks.context);
 }
 
-static void
-retry_soon(struct xen_platform *xen)
+void
+xen_retry_soon(struct xen_platform *xen)
 {
     static const struct timeval delay = { .tv_sec = RETRY_S };
 
     if (!evtimer_pending(xen->retry, NULL))
         evtimer_add(xen->retry, &delay);
-}
-
-/* Looking */
-
-static enum err
-list_domains(struct xen_platform *xen)
-{
-    enum err error = xen_hypervisor_look(xen->hypervisor, &xen->listed,
-                                         &xen->count, &xen->memory);
-
-    if (error) {
-        xen->count = 0;
-        retry_soon(xen);
-        return error;
-    }
-    xen_cache_sync(xen->cache, xen->listed, xen->count);
-    return ERR_NONE;
-}
-
-/* Names are final once the domain has been built. */
-static void
-note_built(struct xen_domain *domain, const struct domain_facts *facts)
-{
-    bool building = facts->flags & DOMAIN_BUILDING;
-
-    if (domain->was_building && !building)
-        xen_cache_reread_texts(domain);
-    domain->was_building = building;
-}
-
-static bool
-make_room(struct xen_platform *xen, size_t count)
-{
-    size_t capacity = count + count / 2 + 16;
-    struct domain_facts *facts;
-
-    if (count <= xen->capacity)
-        return true;
-    facts = realloc(xen->facts, capacity * sizeof(*facts));
-    if (!facts)
-        return false;
-    xen->facts = facts;
-    xen->capacity = capacity;
-    return true;
-}
-
-/* A target that is no number moves no guest, and shows no difference to the one
- * that is wanted. */
-static void
-mend_target(struct xen_platform *xen, struct xen_domain *domain,
-            const struct domain_facts *facts)
-{
-    if (domain->values[XEN_KEY_TARGET].state != XEN_VALUE_BAD ||
-        xen->view.read_only || !(facts->flags & DOMAIN_MANAGED) ||
-        (facts->flags & DOMAIN_UNTOUCHABLE))
-        return;
-    xen_writer_restore(xen->writer, domain, facts->target_kib);
-}
-
-/* What somebody else has written as the target is a wish: the ceiling. */
-static void
-hear_wishes(struct xen_platform *xen, struct xen_domain *domain,
-            const struct domain_facts *facts)
-{
-    const struct xen_value *target = &domain->values[XEN_KEY_TARGET];
-    const struct xen_manual_sight sight = {
-        .managed = facts->flags & DOMAIN_MANAGED,
-        .building = facts->flags & DOMAIN_BUILDING,
-        .going = facts->flags & (DOMAIN_SHUTDOWN | DOMAIN_DYING),
-        .new = xen->looked || domain->was_building,
-        .certain = !domain->writes && !domain->noting &&
-                   !domain->cached[XEN_KEY_TARGET].reading &&
-                   !domain->cached[XEN_KEY_SQUEEZED_TARGET].reading,
-        .target = target,
-        .squeezed = &domain->values[XEN_KEY_SQUEEZED_TARGET],
-    };
-    enum xen_manual_verdict verdict =
-        xen_manual_look(&domain->manual, &sight, xen->view.now_us);
-    uint64_t ceiling_kib;
-
-    if (verdict == XEN_MANUAL_NOTHING || xen->view.read_only)
-        return;
-    if (verdict == XEN_MANUAL_BASE) {
-        xen_note_base(&xen->notes, domain);
-        return;
-    }
-    ceiling_kib =
-        min_u64(page_down((uint64_t)target->number), facts->dynamic_max_kib);
-    ceiling_kib = max_u64(ceiling_kib, facts->dynamic_min_kib);
-    log_info("domain %u (%s): somebody set its target to %" PRId64
-             " KiB: its ceiling is %" PRIu64 " KiB now",
-             domain->domid, domain->name, target->number, ceiling_kib);
-    xen_note_wish(&xen->notes, domain, ceiling_kib);
-}
-
-/* The cache has what was listed, in the same order (less, if there was no
- * memory for it).  A domain whose keys are still being read is unmanaged. */
-static void
-fill_facts(struct xen_platform *xen)
-{
-    struct xen_domain *domain;
-    size_t known = 0;
-    bool was_read;
-
-    xen->reboots = 0;
-    for (size_t i = 0; i < xen->count; i++) {
-        domain = xen_cache_at(xen->cache, known);
-        if (domain && domain->domid != xen->listed[i].domid)
-            domain = NULL;
-        known += domain != NULL;
-        was_read = domain && domain->started && !domain->starting;
-        xen_facts_of(&xen->view, was_read ? domain : NULL, &xen->listed[i],
-                     &xen->facts[i]);
-        xen->reboots += (xen->facts[i].flags & DOMAIN_REBOOTS) != 0;
-        if (was_read)
-            hear_wishes(xen, domain, &xen->facts[i]);
-        if (domain)
-            note_built(domain, &xen->facts[i]);
-        if (was_read)
-            mend_target(xen, domain, &xen->facts[i]);
-    }
-}
-
-static const struct xen_hypervisor_domain *
-find_listed(const struct xen_platform *xen, uint32_t domid)
-{
-    for (size_t i = 0; i < xen->count; i++)
-        if (xen->listed[i].domid == domid)
-            return &xen->listed[i];
-    return NULL;
-}
-
-static void
-put_zero(struct xsc_change *change, enum xen_key key, char path[XEN_KEY_PATH],
-         struct xen_value *value, uint64_t kib)
-{
-    *value = xen_value_of(kib);
-    *change = (struct xsc_change){ xen_key_path(key, 0, path), value->text };
-}
-
-/* Domain 0's range, once on each connection: a new xenstored has forgotten
- * it.  A target, too, where it has none: toolstacks look for one. */
-static void
-write_zero(struct xen_platform *xen)
-{
-    const struct xen_domain *domain = xen_cache_find(xen->cache, 0);
-    const struct xen_hypervisor_domain *seen = find_listed(xen, 0);
-    struct xsc_change changes[3];
-    char paths[3][XEN_KEY_PATH];
-    struct xen_value values[3];
-    uint64_t min_kib, max_kib;
-    size_t n = 0;
-
-    if (!xen->zero.managed || xen->view.read_only || xen->zero.written ||
-        !domain || !seen)
-        return;
-    xen_zero_range(&xen->zero, &domain->values[XEN_KEY_DYNAMIC_MAX],
-                   seen->held_kib, &min_kib, &max_kib);
-    xen->zero.written = true;
-    put_zero(&changes[n], XEN_KEY_DYNAMIC_MIN, paths[n], &values[n], min_kib);
-    n++;
-    put_zero(&changes[n], XEN_KEY_DYNAMIC_MAX, paths[n], &values[n], max_kib);
-    n++;
-    if (domain->values[XEN_KEY_TARGET].state == XEN_VALUE_ABSENT) {
-        put_zero(&changes[n], XEN_KEY_TARGET, paths[n], &values[n],
-                 xen_zero_target(max_kib, seen->held_kib));
-        n++;
-    }
-    xsc_commit(xen->xsc, changes, n, NULL, NULL);
-}
-
-static enum err
-xen_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
-{
-    struct xen_platform *xen = to_xen(platform);
-    enum err error = list_domains(xen);
-
-    if (error || !usable(xen))
-        return ERR_NOT_READY;
-    if (!make_room(xen, xen->count))
-        return ERR_NO_MEMORY;
-    write_zero(xen);
-    xen->view.now_us = now_us;
-    xen_cache_clock(xen->cache, now_us);
-    xen->view.total_kib = xen->memory.total_kib;
-    fill_facts(xen);
-    xen->looked = true;
-    *ret = (struct snapshot){
-        .total_kib = xen->memory.total_kib,
-        .free_kib = xen->memory.free_kib,
-        .scrub_kib = xen->memory.scrub_kib,
-        .domains = xen->facts,
-        .count = xen->count,
-        .reboots = xen->reboots,
-    };
-    return ERR_NONE;
 }
 
 static enum err
@@ -384,8 +129,8 @@ xen_see_free(struct platform *platform, int64_t now_us, uint64_t *ret_kib)
     struct xen_platform *xen = to_xen(platform);
 
     (void)now_us;
-    return usable(xen) ? xen_hypervisor_see_free(xen->hypervisor, ret_kib)
-                       : ERR_NOT_READY;
+    return xen_usable(xen) ? xen_hypervisor_see_free(xen->hypervisor, ret_kib)
+                           : ERR_NOT_READY;
 }
 
 /* Acting */
@@ -434,7 +179,7 @@ xen_describe(struct platform *platform, uint32_t domid, struct domain_text *ret)
 {
     struct xen_platform *xen = to_xen(platform);
     const struct xen_domain *domain = xen_cache_find(xen->cache, domid);
-    const struct xen_hypervisor_domain *seen = find_listed(xen, domid);
+    const struct xen_hypervisor_domain *seen = xen_find_listed(xen, domid);
     const char *type = domain ? xen_cache_type(domain) : NULL;
 
     if (!domain)
@@ -453,7 +198,7 @@ xen_health(struct platform *platform, struct platform_health *ret)
 {
     struct xen_platform *xen = to_xen(platform);
 
-    ret->connected = usable(xen);
+    ret->connected = xen_usable(xen);
     ret->reconnects = xen->connections > 0 ? xen->connections - 1 : 0;
     describe_trouble(xen, ret->why, sizeof(ret->why));
 }
@@ -476,7 +221,7 @@ watch_reply(void *arg, enum err error, const char *value, size_t length)
                     "trying again",
                     err_name(error));
     xen->deaf = xen->deaf_said = true;
-    retry_soon(xen);
+    xen_retry_soon(xen);
 }
 
 /* Twice the same is an error, which does no harm. */
@@ -499,12 +244,12 @@ retry_due(evutil_socket_t fd, short events, void *arg)
         xen->deaf = false;
         watch_domains(xen);
     }
-    list_domains(xen);
+    xen_list_domains(xen);
     say(xen);
-    if (usable(xen))
+    if (xen_usable(xen))
         tell(xen);
     else
-        retry_soon(xen);
+        xen_retry_soon(xen);
 }
 
 static void
@@ -512,7 +257,7 @@ wish_noted(void *context)
 {
     struct xen_platform *xen = context;
 
-    if (usable(xen))
+    if (xen_usable(xen))
         tell(xen);
 }
 
@@ -521,7 +266,7 @@ brake_pulled(void *context)
 {
     struct xen_platform *xen = context;
 
-    if (usable(xen))
+    if (xen_usable(xen))
         tell(xen);
 }
 
@@ -537,9 +282,9 @@ connection_up(void *context)
     xen->lost_why[0] = '\0';
     watch_domains(xen);
     xen_cache_up(xen->cache, xen->xsc);
-    list_domains(xen);
+    xen_list_domains(xen);
     check_autoballoon(xen);
-    retry_soon(xen);
+    xen_retry_soon(xen);
 }
 
 static void
@@ -550,7 +295,7 @@ connection_lost(void *context, const char *why)
     snprintf(xen->lost_why, sizeof(xen->lost_why), "%s", why);
     xen_cache_lost(xen->cache);
     say(xen);
-    retry_soon(xen);
+    xen_retry_soon(xen);
     tell(xen);
 }
 
@@ -575,7 +320,7 @@ watch_fired(void *context, const char *path, const char *token)
         return;
     if (!strcmp(token, WATCH_INTRODUCE))
         xen_cache_introduced(xen->cache);
-    if (usable(xen))
+    if (xen_usable(xen))
         tell(xen);
 }
 
@@ -712,8 +457,8 @@ xen_platform_new(struct event_base *base, const struct xen_options *options)
         xen_free(&xen->platform);
         return NULL;
     }
-    if (list_domains(xen))
+    if (xen_list_domains(xen))
         say(xen);
-    retry_soon(xen);
+    xen_retry_soon(xen);
     return &xen->platform;
 }
