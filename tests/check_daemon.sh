@@ -138,6 +138,17 @@ check "with a log on a full disk it serves" soon [ -S "$work/run/socket" ]
 check "... and ends cleanly" stop TERM
 check "it is back" start
 
+# --- limits ------------------------------------------------------------------
+
+# Connections alone may take 256 descriptors.
+check "it ends, to start with few files" stop TERM
+files=$(ulimit -Sn)
+ulimit -Sn 64
+check "it starts with few files" start
+ulimit -Sn "$files"
+check "it has raised that limit" \
+    awk '/^Max open files/ { exit !($4 >= 512) }' "/proc/$pid/limits"
+
 # --- SIGHUP ------------------------------------------------------------------
 
 echo "tolerance = much" >> "$work/conf"

@@ -68,7 +68,7 @@ boot() { # boot BOOT LOGS
     esac
     rm -rf "$2"
     "$here/run-in-xen.sh" --files "$files" --guest "$guest" --out "$2" \
-        --timeout 600 --memory 2048 --xenstored "$xenstored" \
+        --timeout 1200 --memory 2048 --xenstored "$xenstored" \
         -- "sh ./$script" || status=$?
     case $status in
         0) ;;

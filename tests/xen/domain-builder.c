@@ -99,6 +99,14 @@ populate(char **args, int count)
 }
 
 static int
+limit(char **args, int count)
+{
+    (void)count;
+    return xc_domain_setmaxmem(xc, (uint32_t)atoi(args[0]),
+                               strtoull(args[1], NULL, 10));
+}
+
+static int
 destroy(char **args, int count)
 {
     (void)count;
@@ -111,6 +119,7 @@ static const struct verb {
     int min_args;
 } verbs[] = {
     { "create", create, 1 },
+    { "limit", limit, 2 },
     { "populate", populate, 2 },
     { "destroy", destroy, 1 },
 };
@@ -127,6 +136,6 @@ main(int argc, char **argv)
         if (strcmp(argv[1], verbs[i].name) == 0 &&
             argc - 2 >= verbs[i].min_args)
             return verbs[i].run(argv + 2, argc - 2) ? 1 : 0;
-    fputs("usage: domain-builder create|populate|destroy …\n", stderr);
+    fputs("usage: domain-builder create|limit|populate|destroy …\n", stderr);
     return 2;
 }

@@ -21,7 +21,7 @@ settle() { # all that is on its way has arrived
     look
 }
 
-for topic in device folder handover limits memory manual xlsqueeze reboot \
+for topic in device folder handover limits memory brake manual xlsqueeze reboot \
     hostile promptness; do
     # shellcheck source=/dev/null
     . "./cases/$topic.sh"
@@ -42,6 +42,7 @@ if at_maximum 60000 > /dev/null; then
     case_target
     case_freeze
     case_memory
+    case_brake
     case_xl_squeeze
     case_reboot
     case_hostile
