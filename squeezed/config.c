@@ -116,12 +116,19 @@ parse_duration(const char *value, void *field, size_t size)
 /* Shorter, and looking would be all that the daemon does. */
 #define INTERVAL_MIN_US (10 * US_PER_MS)
 
+/* XAPI's are of OCaml, which writes ten seconds "10.". */
 static bool
 parse_interval(const char *value, void *field, size_t size)
 {
+    size_t digits = strspn(value, "0123456789");
+    char whole[24] = "";
     int64_t us;
 
     assert(size == sizeof us);
+    if (digits < sizeof whole && strcmp(value + digits, ".") == 0) {
+        memcpy(whole, value, digits);
+        value = whole;
+    }
     if (!parse_time(value, &us) || us < INTERVAL_MIN_US)
         return false;
     *(int64_t *)field = us;

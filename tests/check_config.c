@@ -134,11 +134,14 @@ START_TEST(the_file_of_xapi_is_taken)
                        "config = /etc/squeezed.conf\n"
                        "use-switch=true\n"
                        "balance-check-interval = \"10.0\"\n"
+                       /* as OCaml writes a whole number */
+                       "boot-time-host-free-memory-check-interval = 2.\n"
                        "domain-zero-dynamic-min=1073741824\n"
                        "domain-zero-dynamic-max=auto\n") == 0,
                   "%s", message);
     ck_assert_str_eq(config.pidfile, "/var/run/squeezed.pid");
     ck_assert_int_eq(config.balance_interval_us, 10 * US_PER_S);
+    ck_assert_int_eq(config.boot_interval_us, 2 * US_PER_S);
     ck_assert_uint_eq(config.domain_zero_min_kib, 1048576);
 }
 END_TEST
@@ -160,6 +163,9 @@ static const struct {
     { "balloon = never", ":1: balloon: \"never\" is not auto, feature or" },
     { "balance-check-interval = 0", ":1: balance-check-interval: \"0\" is" },
     { "balance-check-interval = 1us", ":1: balance-check-interval: \"1us\"" },
+    { "balance-check-interval = .", ":1: balance-check-interval: \".\"" },
+    { "balance-check-interval = 1..", ":1: balance-check-interval: \"1..\"" },
+    { "balance-check-interval = 1s.", ":1: balance-check-interval: \"1s.\"" },
     { "manage-domain-zero = maybe", ":1: manage-domain-zero: \"maybe\" is" },
     { "domain-zero-dynamic-min = auto", ":1: domain-zero-dynamic-min: \"auto" },
     { "default-dynamic-min = 0", ":1: default-dynamic-min: \"0\" is not" },
