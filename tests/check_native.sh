@@ -131,6 +131,24 @@ check 'refusals, too' grep -qx 'squeezed_refusals_total{reason="cannot-free"} 1'
     "$work/metrics"
 check 'a listener' grep -qx 'squeezed_listeners 1' "$work/metrics"
 check 'bytes' grep -qx 'squeezed_host_memory_bytes 9663676416' "$work/metrics"
+ctl reserve 100M --client tester >"$work/id"
+check 'each sum is that of status, in bytes' python3 -c '
+import json, sys
+host = json.loads(sys.argv[1])["host"]
+page = dict(line.rsplit(" ", 1) for line in sys.argv[2].splitlines()
+            if not line.startswith("#"))
+for name in ("free", "scrub", "cushion", "reserved", "domains", "xen",
+             "growth_allowed", "promised", "headroom", "missing"):
+    seen = int(page["squeezed_host_%s_bytes" % name])
+    assert seen == 1024 * host[name + "_kib"], (name, seen)
+assert int(page["squeezed_host_reserve_bytes"]) == 1024 * host["host_reserve_kib"]
+assert int(page["squeezed_host_memory_bytes"]) == 1024 * host["total_kib"]
+assert host["reserved_kib"] == 102400 and host["headroom_kib"] != 0, host
+free = json.loads(sys.argv[3])
+assert int(page["squeezed_available_now_bytes"]) == 1024 * free["now_kib"] > 0
+assert int(page["squeezed_available_after_squeeze_bytes"]) == \
+    1024 * free["after_squeeze_kib"] > 0' \
+    "$(ctl --json status)" "$(ctl metrics)" "$(ctl --json available)"
 if command -v "$promtool" > /dev/null; then
     check 'promtool' eval '"$promtool" check metrics < "$work/metrics"'
 elif [ -n "${SQUEEZED_REQUIRE_PROMTOOL:-}" ]; then

@@ -214,8 +214,8 @@ has err "no domain has the domid, name or UUID 'nobody' (unknown-domain)"
 has out '{"error": {"code": -32006, '
 
 run 0 range web 1G 8G
-called 'squeezed.set_range {"domid": 3, "dynamic_max": 8388608, '\
-'"dynamic_min": 1048576}'
+grep -qxF 'squeezed.set_range {"domid": 3, "dynamic_max": 8388608, '\
+'"dynamic_min": 1048576}' "$dir/calls" || fail "$what: not asked for"
 run 0 target web 2G
 called 'squeezed.set_target {"domid": 3, "target": 2097152}'
 is_empty out

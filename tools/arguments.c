@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define OPTION_WIDTH 18
+#define OPTION_WIDTH 20
 
 static const struct {
     const char *usage;

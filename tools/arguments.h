@@ -27,6 +27,7 @@ struct param {
     const char *help;   /* options only */
     enum param_kind kind;
     bool optional; /* positional ones; options always are */
+    bool ours;     /* the broker isn't told */
 };
 
 #define VERB_PARAMS_MAX 8
@@ -51,6 +52,8 @@ struct verb {
     json_t *(*undo)(const json_t *result);
     /* It runs the words behind `--`, with that result: the exit status. */
     int (*run)(const struct arguments *arguments, const json_t *result);
+    /* What is left to do after that call: the exit status. */
+    int (*then)(const struct arguments *arguments, const json_t *params);
     /* Does it all instead of a call of `method`: the exit status. */
     int (*act)(const struct arguments *arguments);
 };

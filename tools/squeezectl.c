@@ -8,6 +8,7 @@
 #include "tools/exec.h"
 #include "tools/follow.h"
 #include "tools/hook.h"
+#include "tools/keep.h"
 #include "tools/resolve.h"
 #include "tools/show.h"
 #include "tools/table.h"
@@ -125,9 +126,19 @@ static const struct verb verbs[] = {
       .help = "set what the broker may move a domain's memory between",
       .params = { { .label = "DOMAIN", .key = "domid", .kind = PARAM_DOMAIN },
                   { .label = "MIN", .key = "dynamic_min", .kind = PARAM_SIZE },
-                  { .label = "MAX",
-                    .key = "dynamic_max",
-                    .kind = PARAM_SIZE } },
+                  { .label = "MAX", .key = "dynamic_max", .kind = PARAM_SIZE },
+                  { .option = KEEP_OPTION,
+                    .label = "",
+                    .key = "keep",
+                    .help = "for every start of it, in a file",
+                    .kind = PARAM_FLAG,
+                    .ours = true },
+                  { .option = KEEP_FOLDER,
+                    .label = "DIR",
+                    .key = "folder",
+                    .help = "where that file is (" KEEP_DEFAULT ")",
+                    .ours = true } },
+      .then = keep_range,
       .timeout_ms = ANSWER_TIMEOUT_MS },
     { .name = "hook",
       .help = "for hooks of other toolstacks (libvirt): see its manual",
@@ -292,7 +303,8 @@ add_params(const struct arguments *arguments, bool domains, json_t *params)
         const char *text = arguments->values[i];
         int status;
 
-        if (!text || (param[i].kind == PARAM_DOMAIN) != domains)
+        if (!text || param[i].ours ||
+            (param[i].kind == PARAM_DOMAIN) != domains)
             continue;
         if (domains) {
             status = add_domain(arguments, &param[i], text, params);
@@ -533,6 +545,8 @@ carry_out(const struct arguments *arguments)
     if (status == EXIT_DONE) {
         client_call(&call, &answer);
         status = finish(arguments, &answer);
+        if (status == EXIT_DONE && arguments->verb->then)
+            status = arguments->verb->then(arguments, call.params);
         client_answer_done(&answer);
     }
     json_decref(call.params);
