@@ -3,6 +3,7 @@
 #include "squeezed/boot_memory.h"
 
 #include "common/units.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -239,8 +240,6 @@ main(void)
 {
     Suite *suite = suite_create("boot_memory");
     TCase *tc = tcase_create("boot_memory");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, sampler);
@@ -253,9 +252,5 @@ main(void)
     tcase_add_test(tc, never_constant);
     tcase_add_test(tc, forgetting);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

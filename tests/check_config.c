@@ -2,6 +2,7 @@
 #include "squeezed/config.h"
 
 #include "common/units.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -297,9 +298,5 @@ main(void)
     tcase_add_test(tcase, what_a_reload_cannot_change_is_named);
     tcase_add_test(tcase, the_example_is_complete);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -9,6 +9,7 @@
  * FAULTS_ALL in the environment: every error at every operation; FAULTS_LOG:
  * squeezed's log of the first run that fails in each worker. */
 #include "tests/fakexen/rig.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -808,8 +809,6 @@ main(void)
     TCase *calm = tcase_create("calm"),
           *hypervisor = tcase_create("hypervisor"),
           *requests = tcase_create("requests");
-    SRunner *runner;
-    int failed;
 
     if (!store_possible())
         return 77;
@@ -831,9 +830,5 @@ main(void)
         tcase_add_checked_fixture(tcase, set_up_story, NULL);
         suite_add_tcase(suite, tcase);
     }
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

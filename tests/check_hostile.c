@@ -7,6 +7,7 @@
  * by one while the attacker is stopped, and medians of many are compared; the
  * processor's time is squeezed's own. */
 #include "tests/fakexen/rig.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -410,8 +411,6 @@ main(void)
 {
     Suite *suite = suite_create("hostile");
     TCase *tcase = tcase_create("guest");
-    SRunner *runner;
-    int failed;
 
     if (!store_possible())
         return 77;
@@ -422,9 +421,5 @@ main(void)
                         (int)(sizeof(attacks) / sizeof(attacks[0])));
     tcase_add_test(tcase, a_careless_toolstack);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

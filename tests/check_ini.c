@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/ini.h"
 #include "sq_limits.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -235,9 +236,5 @@ main(void)
     tcase_add_test(tcase, a_missing_file_is_told);
     tcase_add_test(tcase, sixteen_mebibytes);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

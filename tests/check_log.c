@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/log.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -225,9 +226,5 @@ main(void)
     tcase_add_test(tcase, errno_survives);
     tcase_add_test(tcase, auto_is_stderr_without_a_journal);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -2,6 +2,7 @@
 #include "squeezed/loop.h"
 
 #include "common/units.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <signal.h>
@@ -193,9 +194,5 @@ main(void)
     tcase_add_test(tcase, systemd_is_told);
 #endif
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -4,6 +4,7 @@
 #include "squeezed/platform/xen_manual.h"
 #include "tests/fakexen/stage.h"
 #include "tests/random.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -326,8 +327,6 @@ main(void)
     Suite *suite = suite_create("manual targets");
     TCase *rules = tcase_create("rules");
     TCase *any = tcase_create("random");
-    SRunner *runner;
-    int failed;
 
     if (!store_possible())
         return 77;
@@ -348,9 +347,5 @@ main(void)
     tcase_add_loop_test(any, in_any_order, 0, random_runs(20));
     suite_add_tcase(suite, rules);
     suite_add_tcase(suite, any);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/options.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -96,9 +97,5 @@ main(void)
     tcase_add_test(tcase, anything_else_is_refused);
     tcase_add_test(tcase, the_help_names_every_option);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/overhead.h"
 #include "common/units.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -171,9 +172,5 @@ main(void)
     tcase_add_test(tcase, memory_defaults_to_its_maximum);
     tcase_add_test(tcase, enormous_sizes_do_not_wrap);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/pidfile.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <signal.h>
@@ -176,9 +177,5 @@ main(void)
     tcase_add_test(tcase, a_full_disk_is_said);
     tcase_add_test(tcase, what_cannot_be_written_is_said);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The planner's decisions, one by one, on small hosts. */
 #include "squeezed/core/judge.h"
+#include "tests/suite.h"
 #include "tests/toy_host.h"
 
 #include <check.h>
@@ -931,8 +932,6 @@ main(void)
 {
     Suite *suite = suite_create("planner");
     TCase *tcase = tcase_create("planner");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, a_full_host_makes_room);
     tcase_add_test(tcase, enough_is_granted_at_once);
@@ -988,10 +987,5 @@ main(void)
     tcase_add_test(tcase, at_rest_nothing_is_written);
     tcase_set_timeout(tcase, 60);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_NOFORK);
 }

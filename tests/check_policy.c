@@ -3,6 +3,7 @@
 #include "squeezed/core/policy.h"
 
 #include "tests/random.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -168,8 +169,7 @@ main(void)
 {
     Suite *suite = suite_create("policy");
     TCase *tcase = tcase_create("policy");
-    SRunner *runner;
-    int failed;
+    int status;
 
     tcase_add_test(tcase, finds_policies);
     tcase_add_test(tcase, same_ratio_for_all);
@@ -179,12 +179,8 @@ main(void)
     tcase_add_loop_test(tcase, exact_and_fair, 0, random_runs(2000));
     tcase_add_loop_test(tcase, grows_with_the_budget, 0, random_runs(500));
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    if (failed)
+    status = run_suite(suite, CK_NOFORK);
+    if (status != EXIT_SUCCESS)
         random_report();
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

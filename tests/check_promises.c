@@ -3,6 +3,7 @@
  * that hold at every step (no theft, in range, sums), this file those that
  * need a while: always an answer, no waste, early refusal. */
 #include "squeezed/core/judge.h"
+#include "tests/suite.h"
 #include "tests/toy_host.h"
 
 #include <assert.h>
@@ -330,18 +331,13 @@ main(void)
 {
     Suite *suite = suite_create("promises");
     TCase *tcase = tcase_create("promises");
-    SRunner *runner;
-    int failed;
+    int status;
 
     tcase_add_loop_test(tcase, random_hosts, 0, random_runs(60));
     tcase_set_timeout(tcase, 0);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    if (failed)
+    status = run_suite(suite, CK_NOFORK);
+    if (status != EXIT_SUCCESS)
         random_report();
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

@@ -6,6 +6,7 @@
 #include "common/range_rules.h"
 #include "squeezed/platform/sim.h"
 #include "squeezed/ranges.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -425,8 +426,6 @@ main(void)
     Suite *suite = suite_create("ranges");
     TCase *files = tcase_create("files");
     TCase *hosts = tcase_create("hosts");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(files, set_up, tear_down);
     tcase_add_checked_fixture(hosts, set_up, tear_down);
@@ -446,9 +445,5 @@ main(void)
     tcase_add_test(hosts, migrating_domains);
     suite_add_tcase(suite, files);
     suite_add_tcase(suite, hosts);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -3,6 +3,7 @@
 #include "squeezed/core/condition.h"
 #include "squeezed/rpc.h"
 #include "squeezed/status.h"
+#include "tests/suite.h"
 #include "tests/toy_broker.h"
 
 #include <check.h>
@@ -1082,8 +1083,6 @@ main(void)
 {
     Suite *suite = suite_create("rpc");
     TCase *tc = tcase_create("rpc");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, asks_the_broker, 0, 22);
@@ -1121,9 +1120,5 @@ main(void)
     tcase_add_test(tc, calls_left_open);
     tcase_add_test(tc, all_methods_have_names);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

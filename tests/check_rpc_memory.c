@@ -2,6 +2,7 @@
 /* The toolstack interface, `memory`: each of its rows, in each notation. */
 #include "squeezed/boot_memory.h"
 #include "squeezed/rpc.h"
+#include "tests/suite.h"
 #include "tests/toy_broker.h"
 
 #include <check.h>
@@ -1017,8 +1018,6 @@ main(void)
 {
     Suite *suite = suite_create("rpc_memory");
     TCase *tc = tcase_create("rpc_memory");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -1054,9 +1053,5 @@ main(void)
     tcase_add_test(tc, leaving_cancels);
     tcase_add_test(tc, errors_that_are_no_calls);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "squeezed/simulation_run.h"
 #include "tests/random.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -401,8 +402,7 @@ main(void)
     TCase *folder_case = tcase_create("folder");
     TCase *restarts = tcase_create("restarts");
     TCase *table = tcase_create("table");
-    SRunner *runner;
-    int failed;
+    int status;
 
     log_set_level(LEVEL_ERROR);
     file_count = scandir(folder(), &files, is_scenario, alphasort);
@@ -420,13 +420,10 @@ main(void)
     suite_add_tcase(s, folder_case);
     suite_add_tcase(s, restarts);
     suite_add_tcase(s, table);
-    runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    status = run_suite(s, CK_FORK_GETENV);
     simulation_results_done(&results);
     for (int i = 0; i < file_count; i++)
         free(files[i]);
     free(files);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

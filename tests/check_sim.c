@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/platform/sim.h"
 #include "tests/random.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -962,8 +963,7 @@ main(void)
 {
     Suite *s = suite_create("sim");
     TCase *properties = tcase_create("properties");
-    SRunner *runner;
-    int failed;
+    int status;
 
     add_movement_tests(s);
     add_host_tests(s);
@@ -971,11 +971,8 @@ main(void)
     tcase_add_loop_test(properties, next_is_exact, 0, 20);
     tcase_add_loop_test(properties, memory_adds_up_whatever_happens, 0, 50);
     suite_add_tcase(s, properties);
-    runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    if (failed)
+    status = run_suite(s, CK_FORK_GETENV);
+    if (status != EXIT_SUCCESS)
         random_report();
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

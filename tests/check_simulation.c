@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "squeezed/simulation_run.h"
 #include "tests/random.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdarg.h>
@@ -622,18 +623,14 @@ main(void)
     Suite *s = suite_create("simulation");
     TCase *events = tcase_create("events");
     TCase *properties = tcase_create("properties");
-    SRunner *runner;
-    int failed;
+    int status;
 
     log_set_level(LEVEL_ERROR);
     add_tests(events);
     suite_add_tcase(s, events);
     tcase_add_loop_test(properties, no_promise_is_broken, 0, 150);
     suite_add_tcase(s, properties);
-    runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    status = run_suite(s, CK_FORK_GETENV);
     simulation_results_done(&results);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

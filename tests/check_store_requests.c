@@ -4,6 +4,7 @@
  * or the folder goes in between. */
 #include "tests/fakexen/rig.h"
 #include "tests/random.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -531,8 +532,6 @@ main(void)
     Suite *suite = suite_create("requests by xenstore");
     TCase *lives = add_case(suite, "lives", 60);
     TCase *crowds = add_case(suite, "crowds", 180);
-    SRunner *runner;
-    int failed;
 
     if (!store_possible())
         return 77;
@@ -552,9 +551,5 @@ main(void)
     tcase_add_test(lives, released_by_others);
     tcase_add_test(lives, the_folder_goes);
     tcase_add_test(crowds, ten_thousand);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -9,6 +9,7 @@
 #include "squeezed/platform/sim.h"
 #include "squeezed/switch_call.h"
 #include "tests/fake_switch.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <signal.h>
@@ -1126,10 +1127,8 @@ int
 main(void)
 {
     Suite *suite = suite_create("switch");
-    SRunner *runner = srunner_create(suite);
     TCase *t = tcase_create("client");
     TCase *wire = tcase_create("wire");
-    int failed;
 
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 120);
@@ -1177,8 +1176,5 @@ main(void)
     tcase_add_test(wire, the_memory_has_a_limit);
     tcase_add_test(wire, answers_kept_have_a_limit);
     suite_add_tcase(suite, wire);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

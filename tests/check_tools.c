@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The parts of squeezectl: which domain is meant, tables on narrow terminals,
  * and calls to a broker that takes them and says nothing. */
+#include "tests/suite.h"
 #include "tools/client.h"
 #include "tools/resolve.h"
 #include "tools/table.h"
@@ -265,8 +266,6 @@ main(void)
     Suite *suite = suite_create("tools");
     TCase *pure = tcase_create("pure");
     TCase *calls = tcase_create("calls");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(pure, test_resolve);
     tcase_add_test(pure, test_resolve_many);
@@ -278,9 +277,5 @@ main(void)
     tcase_set_timeout(calls, 20);
     suite_add_tcase(suite, pure);
     suite_add_tcase(suite, calls);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -2,6 +2,7 @@
 #include "common/err.h"
 #include "common/units.h"
 #include "sq_limits.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -329,9 +330,5 @@ main(void)
     tcase_add_test(tcase, uuids);
     tcase_add_test(tcase, errors_have_names_and_codes);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -6,6 +6,7 @@
 #include "squeezed/platform/xen_guest.h"
 #include "squeezed/platform/xen_offset.h"
 #include "squeezed/platform/xen_zero.h"
+#include "tests/suite.h"
 
 #include <check.h>
 
@@ -396,11 +397,5 @@ suite(void)
 int
 main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    int failed;
-
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite(), CK_FORK_GETENV);
 }

@@ -4,6 +4,7 @@
  * written and read by libxenstore, as the second opinion. */
 #include "common/log.h"
 #include "tests/fakexen/stage.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -1082,14 +1083,8 @@ suite(void)
 int
 main(void)
 {
-    SRunner *runner;
-    int failed;
 
     if (!store_possible())
         return 77;
-    runner = srunner_create(suite());
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite(), CK_FORK_GETENV);
 }

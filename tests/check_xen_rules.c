@@ -3,6 +3,7 @@
  * populate on demand, offsets, the mark of the uncooperative, domain 0.  The
  * stage is that of check_xen_platform. */
 #include "tests/fakexen/stage.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -765,14 +766,8 @@ suite(void)
 int
 main(void)
 {
-    SRunner *runner;
-    int failed;
 
     if (!store_possible())
         return 77;
-    runner = srunner_create(suite());
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite(), CK_FORK_GETENV);
 }

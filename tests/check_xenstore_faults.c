@@ -4,6 +4,7 @@
  * says what is the matter, once, and is back soon after they are.
  * Reservations stay. */
 #include "tests/fakexen/rig.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -660,8 +661,6 @@ main(void)
     TCase *ended = add_case(suite, "ended", set_up);
     TCase *absent = add_case(suite, "absent", set_up_host);
     TCase *mad = tcase_create("mad");
-    SRunner *runner;
-    int failed;
 
     if (!store_possible())
         return 77;
@@ -684,9 +683,5 @@ main(void)
     tcase_add_test(absent, no_xenstore_at_start);
     tcase_add_test(absent, no_xen_at_start);
     tcase_add_test(absent, neither_at_start);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

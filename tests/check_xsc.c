@@ -3,6 +3,7 @@
  * deadlines and reconnects. */
 #include "sq_limits.h"
 #include "tests/fake_xenstored.h"
+#include "tests/suite.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -622,5 +623,5 @@ suite(void)
 int
 main(void)
 {
-    return run_suite(suite());
+    return run_suite(suite(), CK_FORK_GETENV);
 }

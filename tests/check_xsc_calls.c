@@ -2,6 +2,7 @@
 /* The xenstore client's longer calls: transactions and directories; and
  * freeing it in the middle of everything. */
 #include "tests/fake_xenstored.h"
+#include "tests/suite.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -681,5 +682,5 @@ suite(void)
 int
 main(void)
 {
-    return run_suite(suite());
+    return run_suite(suite(), CK_FORK_GETENV);
 }

@@ -2,6 +2,7 @@
 /* The xenstore client over the kernel's device, which is played here by the
  * rules of Linux's driver: see xenstore-client/transport.h. */
 #include "tests/fake_xenstored.h"
+#include "tests/suite.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -389,5 +390,5 @@ device_suite(void)
 int
 main(void)
 {
-    return run_suite(device_suite());
+    return run_suite(device_suite(), CK_FORK_GETENV);
 }

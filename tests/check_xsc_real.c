@@ -7,6 +7,7 @@
  * START: the path of start-xenstored.sh.  KIND: c or ocaml.  In the variable
  * FAKEXEN_SO: the path of fakexen.so. */
 #include "common/units.h"
+#include "tests/suite.h"
 #include "xenstore-client/xsc.h"
 
 #include <check.h>
@@ -574,8 +575,6 @@ suite(void)
 int
 main(int argc, char **argv)
 {
-    SRunner *runner;
-    int failed;
 
     if (argc != 3) {
         fprintf(stderr, "usage: check_xsc_real START-SCRIPT c|ocaml\n");
@@ -583,9 +582,5 @@ main(int argc, char **argv)
     }
     start_script = argv[1];
     kind = argv[2];
-    runner = srunner_create(suite());
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite(), CK_FORK_GETENV);
 }

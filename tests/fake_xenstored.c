@@ -323,15 +323,3 @@ read_key(const char *path)
 {
     xsc_read(seen.xsc, 0, path, on_reply, &seen);
 }
-
-int
-run_suite(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}

@@ -121,7 +121,4 @@ run_until(const unsigned *count, unsigned value);
 void
 run_for(int64_t us);
 
-int
-run_suite(Suite *suite);
-
 #endif

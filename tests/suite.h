@@ -15,7 +15,7 @@ run_suite(Suite *suite, enum fork_status fork)
     int failed;
 
     srunner_set_fork_status(runner, fork);
-    srunner_run_all(runner, CK_NORMAL);
+    srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
