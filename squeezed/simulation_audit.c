@@ -117,18 +117,30 @@ audit_done(struct audit *a)
 
 /* ----------------------------------------------------------------- the sums */
 
-/* What domain domid was promised, and is being built with. */
+/* A domain that reboots is built of what was kept for its UUID, and until it
+ * has gone, the old one still holds that.  (The new one may be done before it
+ * is stored that this is its own.) */
+static bool
+is_kept_for(const struct ledger_entry *e, const struct sim_domain *d)
+{
+    return !e->transferred && e->has_uuid &&
+           memcmp(e->uuid, d->uuid, UUID_BYTES) == 0;
+}
+
+/* What a domain was promised, and is being built with. */
 static uint64_t
-promise_kib(const struct platform *sim, uint32_t domid)
+promise_kib(const struct platform *sim, const struct sim_domain *d)
 {
     size_t count;
     const struct ledger_entry *e = sim_ledger(sim, &count);
-    uint64_t sum = 0;
+    uint64_t promised = 0, kept = 0;
 
     for (size_t i = 0; i < count; i++)
-        if (e[i].transferred && e[i].domid == domid)
-            sum += e[i].amount_kib;
-    return sum;
+        if (d->building && e[i].transferred && e[i].domid == d->domid)
+            promised += e[i].amount_kib;
+        else if (is_kept_for(&e[i], d))
+            kept += e[i].amount_kib;
+    return max_u64(promised, kept);
 }
 
 /* What it could hold without asking. */
@@ -139,9 +151,21 @@ committed_kib(const struct platform *sim, const struct sim_domain *d)
 
     if (d->domid != 0 || d->managed)
         kib = max_u64(kib, d->limit_kib);
-    if (d->building)
-        kib = max_u64(kib, promise_kib(sim, d->domid));
+    if (d->building || d->reboots)
+        kib = max_u64(kib, promise_kib(sim, d));
     return kib;
+}
+
+static bool
+is_of_a_rebooting(const struct platform *sim, const struct ledger_entry *e)
+{
+    size_t count;
+    const struct sim_domain *d = sim_domains(sim, &count);
+
+    for (size_t i = 0; e->has_uuid && i < count; i++)
+        if (is_kept_for(e, &d[i]))
+            return true;
+    return false;
 }
 
 static uint64_t
@@ -152,7 +176,7 @@ reserved_kib(const struct platform *sim)
     uint64_t sum = 0;
 
     for (size_t i = 0; i < count; i++)
-        if (!e[i].transferred)
+        if (!e[i].transferred && !is_of_a_rebooting(sim, &e[i]))
             sum += e[i].amount_kib;
     return sum;
 }
@@ -171,20 +195,33 @@ audit_headroom_kib(const struct scenario *scenario, const struct platform *sim)
     return kib;
 }
 
-/* What the broker has decided to keep for somebody, and is being stored. */
+static uint64_t
+stored_kib(const struct platform *sim, const char *id)
+{
+    size_t count;
+    const struct ledger_entry *e = sim_ledger(sim, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(e[i].id, id) == 0)
+            return e[i].amount_kib;
+    return 0;
+}
+
+/* What the broker has decided to keep for somebody, and is being stored.  What
+ * a domain that reboots still holds is none of it. */
 static uint64_t
 staged_kib(const struct platform *sim, struct broker *broker)
 {
     const struct planner *planner = broker ? broker_planner(broker) : NULL;
-    size_t count;
-    const struct ledger_entry *e = sim_ledger(sim, &count);
-    uint64_t known = 0, stored = 0;
+    uint64_t sum = 0;
 
-    for (size_t i = 0; planner && i < planner->ledger.count; i++)
-        known += planner->ledger.entries[i].amount_kib;
-    for (size_t i = 0; i < count; i++)
-        stored += e[i].amount_kib;
-    return sub_or_0(known, stored);
+    for (size_t i = 0; planner && i < planner->ledger.count; i++) {
+        const struct ledger_entry *e = &planner->ledger.entries[i];
+
+        if (!e->transferred && !is_of_a_rebooting(sim, e))
+            sum += sub_or_0(e->amount_kib, stored_kib(sim, e->id));
+    }
+    return sum;
 }
 
 /* As much as there is now, or 0: the cushion is for reservations. */
@@ -313,6 +350,37 @@ audit_before_pass(struct audit *a, const struct simulation_now *now,
     }
 }
 
+/* ---------------------------------------------------------- the fifth promise
+ */
+
+/* A toolstack that reserved for a domain does so again when it reboots. */
+static bool
+is_reserved_for(const struct ledger_entry *e, const struct sim_domain *d)
+{
+    return e->transferred ? e->domid == d->domid && e->limit_set
+                          : is_kept_for(e, d);
+}
+
+/* The memory of a domain that reboots stays its own. */
+static void
+look_at_reboots(struct audit *a, const struct simulation_now *now)
+{
+    const struct planner *planner = broker_planner(now->broker);
+    size_t count;
+    const struct sim_domain *d = sim_domains(now->sim, &count);
+
+    for (size_t i = 0; planner && i < count; i++) {
+        bool kept = !d[i].reboots || d[i].domid == 0;
+
+        for (size_t k = 0; !kept && k < planner->ledger.count; k++)
+            kept = is_reserved_for(&planner->ledger.entries[k], &d[i]);
+        if (!kept)
+            violate(a, now->t_us, 5,
+                    "domain %" PRIu32 " reboots, and nothing is kept for it",
+                    d[i].domid);
+    }
+}
+
 void
 audit_after_pass(struct audit *a, const struct simulation_now *now,
                  const struct simulation *simulation)
@@ -327,10 +395,8 @@ audit_after_pass(struct audit *a, const struct simulation_now *now,
                     a->scenario->events[r->event].number);
     }
     a->hopeless_done = a->hopeless_next;
+    look_at_reboots(a, now);
 }
-
-/* ---------------------------------------------------------- the fifth promise
- */
 
 static void
 check_ledger(struct audit *a, const struct simulation_now *now)

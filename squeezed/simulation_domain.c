@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* xl's pause between the end of a domain and its rebuilding. */
+/* Of a reboot under xl: a domain that has shut down is destroyed so much later,
+ * and built again after xl's pause. */
+#define REBOOT_END_US   (10 * (int64_t)US_PER_MS)
 #define REBOOT_PAUSE_US (2 * (int64_t)US_PER_S)
 
 /* The highest domid in use, and one; LIMIT_DOMAINS or more: none left. */
@@ -157,23 +159,27 @@ describe_domain(const struct sim_domain *d, struct scenario_domain *ret)
     ret->guest = d->guest;
 }
 
-/* As xl does it: the domain goes, and 2 s later it is built from what is free
- * then, with the target that it had. */
+/* As xl does it: the domain shuts down and is destroyed, and 2 s later it is
+ * built from what is free then, with the target that it had. */
 bool
 simulation_reboot(struct simulation *s, size_t index, int64_t now_us)
 {
     const struct scenario_event *e = &s->scenario->events[index];
     const struct sim_domain *d = sim_find(s->sim, e->domid);
-    struct rebuild *r = d ? calloc(1, sizeof *r) : NULL;
+    struct rebuild *r;
 
+    if (d && d->reboots)
+        return true;
+    r = d ? calloc(1, sizeof *r) : NULL;
     if (!r)
         return false;
-    r->due_us = now_us + REBOOT_PAUSE_US;
+    r->due_us = now_us + REBOOT_END_US;
+    r->old_domid = e->domid;
     r->amount_kib = d->target_kib;
     describe_domain(d, &r->domain);
     r->next = s->rebuilds;
     s->rebuilds = r;
-    return sim_destroy(s->sim, e->domid);
+    return sim_reboot(s->sim, e->domid);
 }
 
 static void
@@ -198,6 +204,21 @@ rebuild_one(struct simulation *s, struct rebuild *r)
                         format_size((int64_t)r->amount_kib, size));
 }
 
+/* Of those that have shut down; true if it is to be built again.  One that
+ * somebody else has destroyed in between is not. */
+static bool
+end_old(const struct simulation *s, struct rebuild *r)
+{
+    const struct sim_domain *d = sim_find(s->sim, r->old_domid);
+
+    if (!d || !d->reboots || memcmp(d->uuid, r->domain.uuid, UUID_BYTES) != 0)
+        return false;
+    sim_destroy(s->sim, r->old_domid);
+    r->destroyed = true;
+    r->due_us += REBOOT_PAUSE_US;
+    return true;
+}
+
 void
 simulation_rebuild(struct simulation *s, int64_t now_us)
 {
@@ -206,12 +227,13 @@ simulation_rebuild(struct simulation *s, int64_t now_us)
     while (*at) {
         struct rebuild *r = *at;
 
-        if (r->due_us > now_us) {
+        if (r->due_us > now_us || (!r->destroyed && end_old(s, r))) {
             at = &r->next;
             continue;
         }
         *at = r->next;
-        rebuild_one(s, r);
+        if (r->destroyed)
+            rebuild_one(s, r);
         s->last_us = now_us;
         free(r);
     }

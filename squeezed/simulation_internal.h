@@ -20,6 +20,8 @@ struct event_state {
 struct rebuild {
     struct rebuild *next;
     int64_t due_us;
+    uint32_t old_domid;
+    bool destroyed;
     struct scenario_domain domain;
     uint64_t amount_kib;
 };

@@ -14,8 +14,9 @@
 #define START_US (1000 * (int64_t)US_PER_S)
 /* Without --until it ends then. */
 #define LONGEST_US (600 * (int64_t)US_PER_S)
-/* As the daemon's balance-check-interval. */
-#define INTERVAL_US (10 * (int64_t)US_PER_S)
+/* As the daemon's balance-check-interval and reboot-hold. */
+#define INTERVAL_US    (10 * (int64_t)US_PER_S)
+#define REBOOT_HOLD_US (30 * (int64_t)US_PER_S)
 /* A broker that has looked at everything sleeps for longer than this. */
 #define QUIET_US (US_PER_S)
 /* What is left over may have to wait for a verdict to expire (20 s) and the
@@ -102,6 +103,7 @@ start_broker(struct run *run)
                      .tolerance_kib = s->tolerance_kib,
                      .policy = s->policy,
                      .interval_us = INTERVAL_US },
+        .reboot_hold_us = REBOOT_HOLD_US,
         .new_id = run_new_id,
         .now_us = run_now_us,
         .wall_ms = run_wall_ms,

@@ -362,12 +362,20 @@ START_TEST(reboot_comes_back_or_not)
     /* Domain 1 is at its maximum: there was room. */
     ck_assert_uint_eq(results.domain_count, 2);
     ck_assert_uint_eq(domain(2)->actual_kib, 2 * GIB);
-    run_seed(PAIR "[event 1]\nat = 1\naction = reboot\ndomid = 2\n"
-                  "[event 2]\nat = 2\naction = reserve\nmin = 2G\n"
-                  "[event 3]\nat = after 2\naction = build\nof = 2\n"
-                  "rate = 9G\n",
-             0);
+    /* What it had is kept for it: nobody else gets that, ... */
+    run_good(PAIR "[event 1]\nat = 1\naction = reboot\ndomid = 2\n"
+                  "[event 2]\nat = 2\naction = reserve\nmin = 1.5G\n"
+                  "expect = refused\nexpect-error = cannot-free\n"
+                  "[event 3]\nat = 2\naction = reserve\nmin = 900M\n"
+                  "expect = granted\n");
     ck_assert_uint_eq(results.domain_count, 2);
+    ck_assert_ptr_null(strstr(notes, "did not come back"));
+    /* ... but by theft. */
+    run_seed(PAIR "[event 1]\nat = 1\naction = reboot\ndomid = 2\n"
+                  "[event 2]\nat = 2\naction = consume\nsize = 2G\n",
+             0);
+    ck_assert_uint_eq(results.violation_count, 0);
+    ck_assert_uint_eq(results.domain_count, 1);
     ck_assert_ptr_nonnull(strstr(notes, "did not come back"));
 }
 END_TEST

@@ -64,7 +64,7 @@ sim_pause(struct platform *platform, uint32_t domid, bool paused)
     struct sim_domain *d = sim_lookup(s, domid);
 
     if (d)
-        d->paused = paused;
+        d->paused = paused || d->reboots;
     return touched(s, d);
 }
 
