@@ -185,11 +185,25 @@ meet_owner(struct broker *b, struct ledger_entry *e)
         e->over = e->owner_gone = true;
 }
 
+/* domids come back: once the elder has gone, its domid may be the one that is
+ * waited for. */
+static void
+meet_elder(const struct broker *b, struct ledger_entry *e)
+{
+    const struct domain *d = host_find(&b->planner.host, e->elder_domid);
+
+    if (!d || memcmp(d->facts.uuid, e->uuid, UUID_BYTES) != 0)
+        e->has_elder = false;
+}
+
 static void
 meet_awaited(struct broker *b, struct ledger_entry *e)
 {
-    const struct domain *d = awaited_domain(b, e);
+    const struct domain *d;
 
+    if (e->has_elder)
+        meet_elder(b, e);
+    d = awaited_domain(b, e);
     if (d)
         start_transfer(b, e, d->facts.domid, false, NULL, NULL);
 }

@@ -43,13 +43,13 @@ check_kept(bool whole)
 
 /* As libxl does. */
 static void
-build_successor(const uint8_t uuid[UUID_BYTES])
+build_successor(const uint8_t uuid[UUID_BYTES], uint32_t domid)
 {
     struct scenario_domain d;
     char error[SCENARIO_ERROR_CHARS];
 
     scenario_domain_init(&d);
-    d.domid = 9;
+    d.domid = domid;
     memcpy(d.uuid, uuid, UUID_BYTES);
     d.limit_kib = 4 * GIB + XL_EXTRA_KIB;
     d.given |= GIVEN_UUID | GIVEN_LIMIT;
@@ -58,14 +58,14 @@ build_successor(const uint8_t uuid[UUID_BYTES])
 }
 
 static void
-check_successor(void)
+check_successor(uint32_t domid)
 {
     size_t n;
     const struct ledger_entry *e = sim_ledger(world.platform, &n);
 
     ck_assert_uint_eq(n, 1);
     ck_assert(e->transferred);
-    ck_assert_uint_eq(e->domid, 9);
+    ck_assert_uint_eq(e->domid, domid);
     ck_assert_uint_eq(e->amount_kib, 4 * GIB + XL_EXTRA_KIB);
     ck_assert_int_ge(headroom(), 0);
 }
@@ -106,9 +106,9 @@ START_TEST(a_reboot_keeps_its_memory)
     run_for(2 * SECOND);
     check_kept(true);
     check_no_theft();
-    build_successor(uuid);
+    build_successor(uuid, 9);
     run_for(60 * US_PER_MS);
-    check_successor();
+    check_successor(9);
     run_for(10 * SECOND);
     ck_assert_int_ge(headroom(), 0);
     check_no_theft();
@@ -137,9 +137,25 @@ START_TEST(a_reboot_and_a_restart)
     check_kept(true);
     sim_destroy(world.platform, 2);
     run_for(2 * SECOND);
-    build_successor(uuid);
+    build_successor(uuid, 9);
     run_for(10 * SECOND);
-    check_successor();
+    check_successor(9);
+    check_no_theft();
+    stop();
+}
+END_TEST
+
+/* domids come back: an elder that has gone is none any more. */
+START_TEST(a_reboot_into_the_same_domid)
+{
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot(uuid);
+    sim_destroy(world.platform, 2);
+    run_for(2 * SECOND);
+    build_successor(uuid, 2);
+    run_for(60 * US_PER_MS);
+    check_successor(2);
     check_no_theft();
     stop();
 }
@@ -221,6 +237,7 @@ main(void)
 
     tcase_add_loop_test(tcase, a_reboot_keeps_its_memory, 0, random_runs(20));
     tcase_add_test(tcase, a_reboot_and_a_restart);
+    tcase_add_test(tcase, a_reboot_into_the_same_domid);
     tcase_add_test(tcase, a_reboot_that_never_ends);
     tcase_add_test(tcase, reboots_of_other_toolstacks);
     tcase_add_test(tcase, no_hold_for_reboots);
