@@ -5,18 +5,25 @@
 
 #include <string.h>
 
+static void
+reserve_held(int64_t hold_us, struct reply *reply)
+{
+    const struct reserve_call call = { .client = "test",
+                                       .min_kib = GIB,
+                                       .max_kib = GIB,
+                                       .timeout_us = MINUTE,
+                                       .hold_us = hold_us };
+
+    broker_reserve(world.broker, &call, world.now_us, take_reply, reply);
+}
+
 START_TEST(holds_end)
 {
-    struct reserve_call call = { .client = "test",
-                                 .min_kib = GIB,
-                                 .max_kib = GIB,
-                                 .timeout_us = MINUTE,
-                                 .hold_us = 30 * SECOND };
     struct reply r = { 0 };
 
     start(full_host);
     run_for(SECOND);
-    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    reserve_held(30 * SECOND, &r);
     run_for(10 * SECOND);
     ck_assert(is_stored(r.id));
     /* A restart in between: the hold goes on by the wall clock. */
@@ -34,16 +41,11 @@ END_TEST
  * change that. */
 START_TEST(what_a_domain_owns_is_not_held)
 {
-    struct reserve_call call = { .client = "test",
-                                 .min_kib = GIB,
-                                 .max_kib = GIB,
-                                 .timeout_us = MINUTE,
-                                 .hold_us = 5 * SECOND };
     struct reply r = { 0 }, t = { 0 };
 
     start(full_host);
     run_for(SECOND);
-    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    reserve_held(5 * SECOND, &r);
     run_for(SECOND);
     build_domain(&r, NULL);
     broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply, &t);
@@ -62,16 +64,11 @@ END_TEST
 /* Someone sets the host's clock while a reservation is held. */
 START_TEST(holds_know_no_wall_clock)
 {
-    struct reserve_call call = { .client = "test",
-                                 .min_kib = GIB,
-                                 .max_kib = GIB,
-                                 .timeout_us = MINUTE,
-                                 .hold_us = 30 * SECOND };
     struct reply r = { 0 };
 
     start(full_host);
     run_for(SECOND);
-    broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    reserve_held(30 * SECOND, &r);
     run_for(SECOND);
     world.wall_off_ms = _i ? 3600 * 1000 : -3600 * 1000;
     run_for(28 * SECOND);

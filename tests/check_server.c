@@ -211,23 +211,13 @@ END_TEST
 
 START_TEST(large_answer)
 {
-    char *body = padded(600000);
-    char head[100];
     int fd = new_client();
 
-    /* The id comes back. */
-    memset(body, 'x', 600000);
-    memcpy(body, "{\"method\":\"squeezed.available\",\"id\":\"", 37);
-    memcpy(body + 600000 - 2, "\"}", 2);
-    snprintf(head, sizeof head,
-             "POST / HTTP/1.1\r\nContent-Length: 600000\r\n\r\n");
-    send_text(fd, head);
-    ck_assert(send_bytes(fd, body, 600000));
+    post_long_id(fd, 600000);
     pump_for(20);
     receive(fd);
     result_of(200);
     ck_assert_uint_gt(got.length, 599900);
-    free(body);
     close(fd);
 }
 END_TEST

@@ -108,23 +108,14 @@ END_TEST
 
 START_TEST(half_closes_with_much_to_read)
 {
-    char *body = padded(600000);
-    char head[100];
     int fd = new_client();
 
-    memset(body, 'x', 600000);
-    memcpy(body, "{\"method\":\"squeezed.available\",\"id\":\"", 37);
-    memcpy(body + 600000 - 2, "\"}", 2);
-    snprintf(head, sizeof head,
-             "POST / HTTP/1.1\r\nContent-Length: 600000\r\n\r\n");
-    send_text(fd, head);
-    ck_assert(send_bytes(fd, body, 600000));
+    post_long_id(fd, 600000);
     shutdown(fd, SHUT_WR);
     pump_for(20);
     receive(fd);
     result_of(200);
     ck_assert_uint_gt(got.length, 599900);
-    free(body);
     expect_end(fd);
 }
 END_TEST
@@ -411,23 +402,14 @@ END_TEST
 
 START_TEST(answer_that_nobody_reads)
 {
-    char *body = padded(900000);
-    char head[100];
     int fd = new_client();
 
-    memset(body, 'x', 900000);
-    memcpy(body, "{\"method\":\"squeezed.available\",\"id\":\"", 37);
-    memcpy(body + 900000 - 2, "\"}", 2);
-    snprintf(head, sizeof head,
-             "POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n");
-    send_text(fd, head);
-    ck_assert(send_bytes(fd, body, 900000));
+    post_long_id(fd, 900000);
     pump();
     ck_assert_uint_eq(server_connections(server), 1);
     toy_set_now_us(toy_now_us() + 60 * US_PER_MS);
     pump_for(120);
     ck_assert_uint_eq(server_connections(server), 0);
-    free(body);
     close(fd);
 }
 END_TEST

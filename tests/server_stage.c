@@ -276,6 +276,23 @@ still_serves(void)
 }
 
 void
+post_long_id(int fd, size_t length)
+{
+    static const char start[] = "{\"method\":\"squeezed.available\",\"id\":\"";
+    char *body = padded(length);
+    char head[100];
+
+    memset(body, 'x', length);
+    memcpy(body, start, strlen(start));
+    memcpy(body + length - 2, "\"}", 2);
+    snprintf(head, sizeof head,
+             "POST / HTTP/1.1\r\nContent-Length: %zu\r\n\r\n", length);
+    send_text(fd, head);
+    ck_assert(send_bytes(fd, body, length));
+    free(body);
+}
+
+void
 set_up(size_t limit, int64_t idle_us)
 {
     toy_init(&toy);

@@ -73,6 +73,10 @@ padded(size_t length);
 bool
 post_padded(int fd, size_t length);
 
+/* A call of that length, whose answer is as long: the id comes back. */
+void
+post_long_id(int fd, size_t length);
+
 /* The last answer. */
 extern struct http_answer {
     int status; /* 0: none came */
