@@ -121,7 +121,6 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
         .created_us = b->now_us,
     };
     struct pending *w;
-    enum err error;
 
     if (call->reboots) {
         broker_keep_more(b, r, call, amount_kib);
@@ -137,13 +136,11 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
     if (entry.has_uuid)
         broker_end_reboot(b, entry.uuid);
     set_hold(b, &entry, call->hold_us);
-    error = ledger_add(&b->planner.ledger, &entry);
-    w = error ? NULL
-              : broker_pending_new(b, grant_stored, entry.id, call->reply,
-                                   call->arg);
-    if (!w) {
-        if (!error)
-            ledger_remove(&b->planner.ledger, broker_find_entry(b, entry.id));
+    w = broker_pending_new(b, grant_stored, entry.id, call->reply, call->arg);
+    if (!w)
+        return;
+    if (ledger_add(&b->planner.ledger, &entry)) {
+        broker_pending_end(w);
         broker_reply_error(call->reply, call->arg, ERR_BUSY, "reservations",
                            "no room for another reservation");
         return;
@@ -170,14 +167,13 @@ broker_hold(struct broker *b, struct ledger_entry *entry, int64_t hold_us)
     make_id(b, entry->id);
     entry->created_us = b->now_us;
     set_hold(b, entry, hold_us);
-    if (ledger_add(&b->planner.ledger, entry)) {
-        log_warning("no room for another reservation");
-        return;
-    }
     w = broker_pending_new(b, grant_stored, entry->id, broker_nobody_waits,
                            NULL);
-    if (!w) {
-        ledger_remove(&b->planner.ledger, broker_find_entry(b, entry->id));
+    if (!w)
+        return;
+    if (ledger_add(&b->planner.ledger, entry)) {
+        broker_pending_end(w);
+        log_warning("no room for another reservation");
         return;
     }
     w->enough_us = b->now_us;

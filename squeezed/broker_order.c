@@ -102,8 +102,6 @@ broker_order(struct broker *b, uint32_t domid,
     order.target_kib = clamp_ceiling(&d->facts, order.target_kib);
     snprintf(what, sizeof what, "the order for domain %" PRIu32, domid);
     w = broker_pending_new(b, order_stored, what, reply, arg);
-    if (!w)
-        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
-    else
+    if (w)
         b->platform->ops->order(b->platform, domid, &order, broker_stored, w);
 }

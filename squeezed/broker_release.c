@@ -38,10 +38,8 @@ broker_start_release(struct broker *b, struct ledger_entry *e, const char *why,
     struct pending *w =
         broker_pending_new(b, release_stored, e->id, reply, arg);
 
-    if (!w) {
-        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
+    if (!w)
         return;
-    }
     w->why = why;
     ledger_leave(&b->planner.ledger, e);
     broker_store_entry(b, LEDGER_DELETE, e, false, w);
@@ -131,11 +129,12 @@ broker_login(struct broker *b, const char *client, int64_t now_us,
     b->now_us = max_i64(b->now_us, now_us);
     if (broker_refuse_unloaded(b, reply, arg))
         return;
+    w = broker_pending_new(b, login_stored, client, reply, arg);
+    if (!w)
+        return;
     changes = calloc(ledger->count + 1, sizeof *changes);
-    w = changes ? broker_pending_new(b, login_stored, client, reply, arg)
-                : NULL;
-    if (!w) {
-        free(changes);
+    if (!changes) {
+        broker_pending_end(w);
         broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
         return;
     }

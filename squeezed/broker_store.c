@@ -12,8 +12,10 @@ broker_pending_new(struct broker *b, when_stored *stored, const char *id,
 {
     struct pending *w = calloc(1, sizeof *w);
 
-    if (!w)
+    if (!w) {
+        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
         return NULL;
+    }
     w->broker = b;
     w->stored = stored;
     w->reply = reply;

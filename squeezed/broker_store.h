@@ -30,7 +30,8 @@ struct pending {
     void *arg;
 };
 
-/* NULL without memory.  reply: NULL where nobody waits. */
+/* NULL without memory, which is replied then.  reply: NULL where nobody
+ * waits. */
 struct pending *
 broker_pending_new(struct broker *broker, when_stored *stored, const char *id,
                    broker_reply *reply, void *arg);

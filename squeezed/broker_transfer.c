@@ -51,10 +51,8 @@ start_transfer(struct broker *b, struct ledger_entry *e, uint32_t domid,
     struct pending *w =
         broker_pending_new(b, transfer_stored, e->id, reply, arg);
 
-    if (!w) {
-        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
+    if (!w)
         return;
-    }
     /* It counts as the domain's from here on: not twice while the builder
      * takes the memory.  If this is never stored, a restart counts both. */
     b->fresh = false;

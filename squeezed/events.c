@@ -83,16 +83,6 @@ add_grant(json_t *object, const struct news *news, struct platform *platform)
     put(object, "took_ms", status_ms(news->result->took_us));
 }
 
-static json_t *
-domid_list(const struct result *result)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < result->domid_count; i++)
-        json_array_append_new(list, json_integer(result->domids[i]));
-    return list;
-}
-
 static bool
 has_numbers(enum err error)
 {
@@ -116,7 +106,7 @@ add_refusal(json_t *object, const struct news *news, struct platform *platform)
     put(object, "free_kib", status_number(result->free_kib));
     put(object, "short_kib", status_number(result->short_kib));
     if (result->error != ERR_CANNOT_FREE)
-        put(object, "domids", domid_list(result));
+        put(object, "domids", status_domids(result));
 }
 
 static void

@@ -58,6 +58,9 @@ struct rpc_method {
     struct rpc_param params[RPC_PARAMS_MAX + 1];
 };
 
+/* NULL: there is none of that name. */
+const struct rpc_method *
+rpc_table_find(const struct rpc_method *table, size_t count, const char *name);
 const struct rpc_method *
 rpc_method_find(const char *name);
 

@@ -464,10 +464,7 @@ static const struct rpc_method methods[] = {
 const struct rpc_method *
 rpc_memory_method_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (strcmp(methods[i].name, name) == 0)
-            return &methods[i];
-    return NULL;
+    return rpc_table_find(methods, sizeof methods / sizeof *methods, name);
 }
 
 const char *

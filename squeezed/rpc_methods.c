@@ -34,16 +34,6 @@ put_sent(json_t *data, const struct rpc_call *call, const char *key,
         json_object_set(data, key, value);
 }
 
-static json_t *
-domid_list(const struct result *result)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < result->domid_count; i++)
-        json_array_append_new(list, json_integer(result->domids[i]));
-    return list;
-}
-
 /* What the error data of each kind has beside the reason. */
 static json_t *
 refusal_data(const struct rpc_call *call, const struct result *result)
@@ -53,7 +43,7 @@ refusal_data(const struct rpc_call *call, const struct result *result)
     switch (result->error) {
     case ERR_UNCOOPERATIVE:
     case ERR_TIMEOUT:
-        json_object_set_new(data, "domids", domid_list(result));
+        json_object_set_new(data, "domids", status_domids(result));
         /* fall through */
     case ERR_CANNOT_FREE:
         json_object_set_new(data, "needed_kib",
@@ -510,12 +500,18 @@ static const struct rpc_method methods[] = {
 /* clang-format on */
 
 const struct rpc_method *
+rpc_table_find(const struct rpc_method *table, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(table[i].name, name) == 0)
+            return &table[i];
+    return NULL;
+}
+
+const struct rpc_method *
 rpc_method_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (strcmp(methods[i].name, name) == 0)
-            return &methods[i];
-    return NULL;
+    return rpc_table_find(methods, sizeof methods / sizeof *methods, name);
 }
 
 const char *

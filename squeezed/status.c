@@ -27,6 +27,16 @@ status_ms(int64_t duration_us)
 }
 
 json_t *
+status_domids(const struct result *result)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < result->domid_count; i++)
+        json_array_append_new(list, json_integer(result->domids[i]));
+    return list;
+}
+
+json_t *
 status_text(const char *text)
 {
     json_t *string = json_string(text);

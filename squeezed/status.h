@@ -34,4 +34,8 @@ status_number(uint64_t number);
 json_t *
 status_ms(int64_t duration_us);
 
+/* Those that a refusal names. */
+json_t *
+status_domids(const struct result *result);
+
 #endif
