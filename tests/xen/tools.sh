@@ -21,8 +21,8 @@ settle() { # all that is on its way has arrived
     look
 }
 
-for topic in device folder handover limits memory brake manual xlsqueeze reboot \
-    hostile promptness; do
+for topic in device folder handover limits memory brake manual xlsqueeze xlbroker \
+    reboot hostile promptness; do
     # shellcheck source=/dev/null
     . "./cases/$topic.sh"
 done
@@ -44,6 +44,7 @@ if at_maximum 60000 > /dev/null; then
     case_memory
     case_brake
     case_xl_squeeze
+    case_broker
     case_reboot
     case_hostile
 fi
