@@ -256,6 +256,8 @@ START_TEST(where_it_was_stuck_is_known_for_10_minutes)
     toy_settle(&toy, MINUTE);
     d = &toy.planner.host.domains[1];
     ck_assert_uint_eq(judge_known_floor_kib(d, toy.now_us), 4 * GIB);
+    ck_assert_uint_eq(judge_known_floor_kib(d, toy.now_us + 8 * MINUTE),
+                      4 * GIB);
     ck_assert_uint_eq(judge_known_floor_kib(d, toy.now_us + 11 * MINUTE), GIB);
     /* It is no reason to take what it might give for gone. */
     toy.guests[1].stuck = false;
@@ -281,7 +283,8 @@ START_TEST(the_uncooperative_are_marked_after_20_s)
     }
     stuck_us = toy.now_us;
     while (!(toy.facts[1].flags & DOMAIN_MARKED)) {
-        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        /* However often somebody wants a look. */
+        toy_advance(&toy, min_i64(toy.plan.next_us - toy.now_us, US_PER_S / 2));
         toy_pass(&toy);
     }
     ck_assert_int_ge(toy.now_us - stuck_us, 20 * US_PER_S);
@@ -328,6 +331,11 @@ START_TEST(a_probe_that_fails_is_undone_and_seldom)
     for (int i = 0; i < 3600; i++) {
         toy_advance(&toy, US_PER_S);
         toy_pass(&toy);
+        /* It has 5 s to answer. */
+        if (i <= 4)
+            ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB - MIB);
+        else if (i == 6)
+            ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB);
     }
     /* At 0, 65, 190, 435, 920, 1885 s: two writes each. */
     ck_assert_uint_eq(toy.writes, 12);
@@ -699,6 +707,25 @@ START_TEST(what_a_reboot_needs)
 }
 END_TEST
 
+/* What was known of its predecessor isn't known of it. */
+START_TEST(a_domid_that_comes_back_starts_anew)
+{
+    const struct domain *d;
+
+    full_host(4);
+    toy.guests[1].stuck = true;
+    reserve_seconds(6 * GIB);
+    toy_settle(&toy, MINUTE);
+    d = &toy.planner.host.domains[1];
+    ck_assert(judge_is_stuck(d, toy.now_us));
+    toy.facts[1].uuid[0]++;
+    toy.guests[1].stuck = false;
+    host_look(&toy.planner.host, &toy.snapshot, &toy.planner.ledger);
+    ck_assert(!judge_is_stuck(d, toy.now_us));
+    ck_assert_uint_eq(judge_known_floor_kib(d, toy.now_us), GIB);
+}
+END_TEST
+
 START_TEST(a_promise_is_counted_once)
 {
     struct domain_facts *f;
@@ -972,6 +999,7 @@ main(void)
                         (int)(sizeof commitments / sizeof commitments[0]));
     tcase_add_loop_test(tcase, what_a_reboot_needs, 0,
                         (int)(sizeof reboots / sizeof reboots[0]));
+    tcase_add_test(tcase, a_domid_that_comes_back_starts_anew);
     tcase_add_test(tcase, a_promise_is_counted_once);
     tcase_add_test(tcase, foreign_limits_are_taken_back);
     tcase_add_loop_test(tcase, the_untouchable_are_left_alone, 0, 5);

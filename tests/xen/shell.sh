@@ -15,7 +15,7 @@ build=$(cd "${1:-.}" && pwd)
 
 job=$(mktemp -d)
 trap 'rm -rf "$job"' EXIT
-for p in squeezed/squeezed squeezectl tests/xen/{memory-sampler,json-get,domain-probe,domain-builder,post}; do
+for p in squeezed/squeezed squeezectl xl-squeeze tests/xen/{memory-sampler,json-get,domain-probe,domain-builder,post}; do
     [ ! -x "$build/$p" ] || cp "$build/$p" "$job/"
 done
 cp -R "$here"/{cases.sh,tools.sh,cases,dom0-lib.sh,squeezed.conf} "$job/"
