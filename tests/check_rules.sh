@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # That the tests named in docs/rules.md and docs/faults.md (`file`: `name`,
-# `name`) exist.  Usage: check_rules.sh [SOURCE_DIR]
+# `name`) exist, and what ARCHITECTURE.md calls by name.  Usage: check_rules.sh [SOURCE_DIR]
 set -eu
 top=${1:-${srcdir:-.}}
 list=$(mktemp)
@@ -25,4 +25,14 @@ while read -r file name; do
         bad=1
     }
 done <"$list"
+
+# Functions, structs and files: whatever has an underscore within.
+for name in $(grep -o '`[a-z][a-z]*_[a-z_]*`' "$top/ARCHITECTURE.md" |
+    tr -d '`' | sort -u); do
+    grep -rqw "$name" "$top/squeezed" "$top/common" "$top/tools" \
+        "$top/tests/local.am" "$top/squeezed/local.am" || {
+        echo "check_rules: ARCHITECTURE.md speaks of $name, which isn't there" >&2
+        bad=1
+    }
+done
 exit $bad

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The store of a simulated host: the ledger, as it would survive the broker,
- * and what is on its way to it.  For sim.c only. */
+ * and what is on its way to it.  For sim*.c only. */
 #ifndef SIM_STORE_H
 #define SIM_STORE_H
 
