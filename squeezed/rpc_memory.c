@@ -153,6 +153,12 @@ auto_balloon(uint64_t min_kib, uint64_t max_kib)
                      status_number(max_kib * KIB_BYTES));
 }
 
+static uint64_t
+held_kib(const struct domain_facts *f)
+{
+    return (uint64_t)max_i64((int64_t)f->actual_kib + f->offset_kib, 0);
+}
+
 /* What is in force, as far as that can be seen; else what was configured. */
 static json_t *
 zero_policy(const struct rpc_zero *zero, const struct planner *planner)
@@ -164,7 +170,7 @@ zero_policy(const struct rpc_zero *zero, const struct planner *planner)
     if (f && f->flags & DOMAIN_MANAGED)
         return auto_balloon(f->dynamic_min_kib, f->dynamic_max_kib);
     if (f && (!zero->managed || max_kib == UINT64_MAX))
-        max_kib = f->actual_kib;
+        max_kib = held_kib(f);
     if (max_kib == UINT64_MAX)
         return NULL;
     if (!zero->managed)
@@ -232,9 +238,13 @@ reply_reserve(void *arg, const struct result *result)
 {
     struct rpc_call *call = arg;
 
+    struct result refusal = *result;
+
     call->request = 0; /* too late to cancel */
+    /* What was asked for, not the whole pages of it. */
+    refusal.needed_kib = (uint64_t)call->values[RESERVE_MIN].integer;
     if (result->error)
-        refuse(call, result);
+        refuse(call, &refusal);
     else
         rpc_grant(call,
                   is_range(call) ? granted_range(call, result)

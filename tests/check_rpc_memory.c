@@ -399,6 +399,14 @@ START_TEST(zero_policy)
               "<array><data><value>Fixed_size</value><value>1073741824</value>"
               "</data></array>",
               "[\"Fixed_size\",1073741824]");
+    /* all that it holds, also what is beyond its target at rest */
+    zero->facts.actual_kib -= 4096;
+    zero->facts.offset_kib = 4096;
+    ask_in(n, "get_domain_zero_policy", "s:d");
+    is_result(n,
+              "<array><data><value>Fixed_size</value><value>1073741824</value>"
+              "</data></array>",
+              "[\"Fixed_size\",1073741824]");
     zero->facts.flags = DOMAIN_MANAGED;
     ask_in(n, "get_domain_zero_policy", "s:d");
     is_result(n,
@@ -474,6 +482,15 @@ START_TEST(refusals)
              "<array><data><value>1048576</value><value>524288</value></data>"
              "</array></value></data></array>",
              "[\"Cannot_free_this_much_memory\",[1048576,524288]]");
+
+    /* what was asked for, and not the whole pages of it */
+    ask_in(n, "reserve_memory_range", "s:d s:x i:1048573 i:1048580");
+    toy_answer(&toy, &result);
+    is_error(n, "Cannot_free_this_much_memory",
+             "<array><data><value>Cannot_free_this_much_memory</value><value>"
+             "<array><data><value>1048573</value><value>524288</value></data>"
+             "</array></value></data></array>",
+             "[\"Cannot_free_this_much_memory\",[1048573,524288]]");
 
     result.error = ERR_UNCOOPERATIVE;
     ask_in(n, "reserve_memory_range", "s:d s:x i:1048576 i:1048576");

@@ -620,6 +620,24 @@ def test_initial_memory_is_kept():
     assert Json2().call("get_host_initial_free_memory", "dbg") == before
 
 
+def test_initial_memory_is_constant():
+    """Each sample is a look of its own, also when nothing goes on.  The last
+    test: the host is empty afterwards."""
+    for domain in status()["domains"]:
+        if domain["domid"] > 0:
+            host("destroy", domain["domid"])
+    Json().call("balance_memory", "dbg")
+    host("kill")
+    os.unlink(os.path.join(os.path.dirname(PATH), "boot_memory"))
+    host("boot", 125 * MIB)
+    n = Json().call("get_host_initial_free_memory", "dbg")
+    Json().call("balance_memory", "dbg")
+    now = status()
+    zero = [d for d in now["domains"] if d["domid"] == 0][0]
+    assert n == 1024 * (now["host"]["free_kib"] + now["host"]["scrub_kib"] +
+                        zero["actual_kib"]), (n, now["host"], zero)
+
+
 CLIENTS = []
 
 
@@ -644,7 +662,8 @@ def main():
         alone += [test_transfer_of_pv, test_transfer_of_hvm,
                   test_in_transfer_ends_with_the_domain, test_xenopsd,
                   test_hand_over,
-                  test_initial_memory_is_kept]
+                  test_initial_memory_is_kept,
+                  test_initial_memory_is_constant]
     else:
         alone += [test_nobody_waits_for_another,
                   test_free_memory_is_not_waited_for,
