@@ -541,6 +541,23 @@ await answers
 rm "$FAKE_XL_DIR"/dom.*
 run 0 create "$dir/big.cfg"
 
+### every option of xl
+start_fake
+run 0 create -i -d "$dir/fixed.cfg"
+called "create -p -i -d $dir/fixed.cfg uuid=\"$uuid\""
+start_fake
+run 0 create --ignore-global-affinity-masks "$dir/fixed.cfg"
+called "create -p -i $dir/fixed.cfg uuid=\"$uuid\""
+start_fake
+run 0 create --quiet --defconfig "$dir/fixed.cfg" --vncviewer-autopass
+called "create -p -q -f $dir/fixed.cfg uuid=\"$uuid\""
+await grep -qx 'vncviewer 9 --autopass' "$FAKE_XL_DIR/calls"
+start_fake
+run 0 create --defconfig="$dir/fixed.cfg" --dryrun # plain xl, as it came
+called "create --defconfig=$dir/fixed.cfg --dryrun"
+run 2 create --defconfig
+has err '--defconfig needs a value'
+
 ### restore
 le32() { # a number as four bytes
     printf "\\$(printf %o $(($1 & 255)))\\$(printf %o $(($1 >> 8 & 255)))"
@@ -593,6 +610,8 @@ called "save web $dir/saved2"
 echo '6f0d8a52-51a5-4f6e-8d43-7c2d9b1c0a03 web r-----' >"$FAKE_XL_DIR/dom.3"
 run 0 save -c 3 "$dir/saved2"
 called "save -c 3 $dir/saved2"
+run 0 save -D -p 3 "$dir/saved2"
+called "save -D -p 3 $dir/saved2"
 was_asked 'squeezed.thaw {"domid": 3}'
 start_fake
 echo '6f0d8a52-51a5-4f6e-8d43-7c2d9b1c0a03 web r-----' >"$FAKE_XL_DIR/dom.3"
@@ -600,7 +619,7 @@ FAKE_FAIL=migrate run 1 migrate -s 'ssh -p 22' web elsewhere
 called 'migrate -s ssh -p 22 web elsewhere'
 was_asked 'squeezed.freeze {"domid": 3}'
 was_asked 'squeezed.thaw {"domid": 3}'
-run 1 migrate nobody elsewhere
+run 1 migrate --live --debug nobody elsewhere
 has err "no domain has the domid, name or UUID 'nobody'"
 not_called migrate
 

@@ -88,7 +88,8 @@ create() {
     while [ $# -gt 0 ]; do
         case $1 in
             -p) paused=1 ;;
-            -n) dry=1 ;;
+            -n | --dryrun) dry=1 ;;
+            --defconfig=*) file=${1#*=} ;;
             -f) file=$2; shift ;;
             -*) ;;
             *=*) settings="$settings

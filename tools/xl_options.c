@@ -316,11 +316,12 @@ take_long(struct parser *parser, const char *word)
 {
     const struct xl_verb *verb = parser->options->verb;
     const struct xl_long_option *option = verb->long_options;
-    size_t length = strcspn(word, "=");
+    const char *name = word + 2; /* behind "--" */
+    size_t length = strcspn(name, "=");
     const char *value = NULL;
 
     while (option->name && (strlen(option->name) != length ||
-                            strncmp(option->name, word, length) != 0))
+                            strncmp(option->name, name, length) != 0))
         option++;
     if (!option->name)
         return fail(parser, "unknown option %s (xl-squeeze --help, man xl)",
@@ -328,7 +329,7 @@ take_long(struct parser *parser, const char *word)
     if (!option->letter)
         return keep(parser, word);
     if (strchr(verb->letters, option->letter)[1] == ':' &&
-        !take_value(parser, word, word[length] ? word + length + 1 : "",
+        !take_value(parser, word, name[length] ? name + length + 1 : "",
                     &value))
         return false;
     return take_letter(parser, option->letter, value);

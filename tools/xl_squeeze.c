@@ -23,6 +23,9 @@ static const struct xl_long_option create_options[] = { { "dryrun", 'n' },
                                                         { "vncviewer", 'V' },
                                                         { "vncviewer-autopass",
                                                           'A' },
+                                                        { "ignore-global-"
+                                                          "affinity-masks",
+                                                          'i' },
                                                         { NULL, 0 } };
 
 static const struct xl_long_option restore_options[] = {
@@ -39,7 +42,7 @@ static const struct xl_verb verbs[] = {
     { .name = "create",
       .usage = "FILE [SETTING=VALUE ...]",
       .help = "start a machine, with memory that others give",
-      .letters = "Fnqf:pcdeVA",
+      .letters = "Fnqf:pcdeVAi",
       .long_options = create_options,
       .words_min = 1,
       .starts = true,
@@ -55,7 +58,7 @@ static const struct xl_verb verbs[] = {
     { .name = "save",
       .usage = "DOMAIN FILE [CONFIG]",
       .help = "save a machine that squeezed lets alone meanwhile",
-      .letters = "cp",
+      .letters = "cpD",
       .long_options = no_options,
       .words_min = 2,
       .run = xl_send_away },
