@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/simulation_run.h"
 
+#include "squeezed/core/appetite.h"
 #include "squeezed/simulation_audit.h"
 #include "squeezed/simulation_limit.h"
 
@@ -236,9 +237,26 @@ is_judging(const struct run *run)
         return true;
     for (size_t i = 0; i < planner->host.count; i++)
         if (planner->host.domains[i].judgement.working ||
-            planner->host.domains[i].judgement.moving)
+            planner->host.domains[i].judgement.moving ||
+            appetite_event_us(&planner->host.domains[i]) != TIME_NEVER_US)
             return true;
     return false;
+}
+
+/* What has moved since its last look the broker doesn't know. */
+static bool
+has_seen_all(const struct run *run)
+{
+    const struct planner *planner = broker_planner(run->broker);
+    size_t count;
+    const struct sim_domain *d = sim_domains(run->sim, &count);
+
+    if (!planner || planner->host.count != count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (planner->host.domains[i].facts.actual_kib != d[i].actual_kib)
+            return false;
+    return true;
 }
 
 /* No request, no event, no movement, and the broker has nothing in mind. */
@@ -246,7 +264,7 @@ static bool
 is_quiet(const struct run *run)
 {
     return simulation_is_over(run->simulation) && sim_at_rest(run->sim) &&
-           !is_judging(run) &&
+           !is_judging(run) && has_seen_all(run) &&
            broker_next_us(run->broker) > run->now_us + QUIET_US;
 }
 

@@ -180,6 +180,92 @@ START_TEST(a_guest_that_behaves_again_takes_part_again)
 }
 END_TEST
 
+static void
+pass_for(int64_t us)
+{
+    int64_t end_us = toy.now_us + us;
+
+    while (toy.now_us < end_us) {
+        toy_advance(&toy, min_i64(toy.plan.next_us, end_us) - toy.now_us);
+        toy_pass(&toy);
+    }
+}
+
+/* Two of 1 to 4 GiB at their minimum, and 3 GiB to share; the first one doesn't
+ * take any. */
+static void
+sated_host(void)
+{
+    toy_init(&toy, 5 * GIB + 72 * MIB);
+    toy_add(&toy, GIB, 4 * GIB, GIB);
+    toy_add(&toy, GIB, 4 * GIB, GIB);
+    toy.guests[0].stuck = true;
+    toy_pass(&toy);
+    pass_for(20 * US_PER_S);
+}
+
+START_TEST(what_one_does_not_take_others_get)
+{
+    sated_host();
+    ck_assert_uint_eq(toy.facts[0].target_kib, GIB + MIB);
+    ck_assert_uint_eq(toy.facts[0].limit_kib, GIB + MIB);
+    ck_assert_uint_eq(toy.facts[1].actual_kib, 4 * GIB - MIB);
+    ck_assert_int_eq(toy_headroom(&toy), 0);
+}
+END_TEST
+
+/* It takes what little it may, and comes back to its fair share; at most one
+ * new target in a second, as nobody knows for how long. */
+START_TEST(who_takes_again_gets_its_share)
+{
+    int64_t changed_us, end_us;
+
+    sated_host();
+    toy.guests[0].stuck = false;
+    changed_us = toy.now_us - US_PER_S;
+    end_us = toy.now_us + 30 * (int64_t)US_PER_S;
+    while (toy.now_us < end_us) {
+        uint64_t before = toy.facts[0].target_kib;
+
+        toy_advance(&toy, toy.plan.next_us - toy.now_us);
+        toy_pass(&toy);
+        /* Grown in steps, as its share comes free. */
+        if (toy.facts[0].target_kib < before)
+            ck_abort_msg("its target went down");
+        if (toy.facts[0].target_kib > before &&
+            toy.facts[0].target_kib < GIB + 8 * MIB) {
+            ck_assert_int_ge(toy.now_us - changed_us, US_PER_S);
+            changed_us = toy.now_us;
+        }
+    }
+    ck_assert_uint_eq(toy.facts[0].actual_kib, 5 * GIB / 2);
+    ck_assert_uint_eq(toy.facts[1].actual_kib, 5 * GIB / 2);
+}
+END_TEST
+
+/* What nobody else can use is theirs all the same. */
+START_TEST(the_rest_goes_to_the_sated)
+{
+    toy_init(&toy, 12 * GIB + 72 * MIB);
+    for (size_t i = 0; i < 4; i++)
+        toy_add(&toy, GIB, 4 * GIB, GIB);
+    toy.guests[0].stuck = toy.guests[1].stuck = toy.guests[2].stuck = true;
+    toy_pass(&toy);
+    pass_for(30 * US_PER_S);
+    ck_assert_uint_eq(toy.facts[3].actual_kib, 4 * GIB);
+    ck_assert_uint_ge(toy.facts[0].target_kib, 2 * GIB);
+    ck_assert_uint_ge(toy.facts[2].target_kib, 2 * GIB);
+    ck_assert_int_lt(toy_headroom(&toy), 512);
+    /* They hold none of it: a request is granted in the next pass but one. */
+    toy_reserve(&toy, 4 * GIB, 4 * GIB, MINUTE, false);
+    toy_pass(&toy);
+    toy_advance(&toy, 5 * US_PER_MS);
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.answers, 1);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+}
+END_TEST
+
 /* A Linux driver that failed sleeps until its target changes. */
 START_TEST(a_sleeper_is_poked_once_before_it_is_given_up)
 {
@@ -343,17 +429,6 @@ START_TEST(a_probe_that_fails_is_undone_and_seldom)
     ck_assert(!toy.planner.host.domains[1].movable);
 }
 END_TEST
-
-static void
-pass_for(int64_t us)
-{
-    int64_t end_us = toy.now_us + us;
-
-    while (toy.now_us < end_us) {
-        toy_advance(&toy, min_i64(toy.plan.next_us, end_us) - toy.now_us);
-        toy_pass(&toy);
-    }
-}
 
 /* At its minimum, where nothing may be taken from it, it is given 1 MiB; if
  * its limit has no room for that, out of the headroom. */
@@ -970,6 +1045,9 @@ main(void)
     tcase_add_test(tcase, stuck_guests_are_named_after_5_s);
     tcase_add_test(tcase, a_stuck_guest_is_set_to_what_it_holds);
     tcase_add_test(tcase, a_guest_that_behaves_again_takes_part_again);
+    tcase_add_test(tcase, what_one_does_not_take_others_get);
+    tcase_add_test(tcase, who_takes_again_gets_its_share);
+    tcase_add_test(tcase, the_rest_goes_to_the_sated);
     tcase_add_test(tcase, a_sleeper_is_poked_once_before_it_is_given_up);
     tcase_add_test(tcase, a_sleeper_at_its_minimum_is_poked_upward);
     tcase_add_test(tcase, a_woken_guest_gives_all);

@@ -26,7 +26,8 @@ domain_state_name(enum domain_state state);
 
 /* What is known of how a guest's balloon behaves: see judge.h. */
 struct judgement {
-    int64_t window_us;        /* the progress that keeps it from being stuck */
+    int64_t window_us;        /* the progress that keeps it from being stuck, or
+                               * sated, */
     uint64_t window_kib;      /*   is measured from here: actual at window_us */
     uint64_t window_work_kib; /* and the work then */
     int64_t seen_us;          /* the look before: */
@@ -49,6 +50,7 @@ struct judgement {
     bool moving;            /* it was seen to move at the last look */
     bool working;           /* it owes, and asked_us and window are set */
     bool lagging;           /* others are asked for what it won't reach */
+    uint32_t sated_pages;   /* it has not taken more than nearly this; 0 */
 };
 
 /* Whether a guest balloons at all: see probe.h. */

@@ -65,6 +65,7 @@ static void
 stop_working(struct judgement *j, uint64_t slack_kib)
 {
     j->working = false;
+    j->window_us = 0;
     j->lagging = false;
     j->slack_kib = slack_kib;
 }

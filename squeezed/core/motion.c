@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/core/motion.h"
 
+#include "squeezed/core/appetite.h"
 #include "squeezed/core/judge.h"
 #include "squeezed/core/probe.h"
 
@@ -68,6 +69,7 @@ motion_add(struct motion *m, const struct domain *d, bool eager, int64_t now_us)
         m->able_kib_s += d->judgement.rate_kib_s;
     if (!m->moves)
         m->moves = judge_is_moving(d, now_us) || judge_is_leaving(d, now_us);
+    m->probe_us = min_i64(m->probe_us, appetite_event_us(d));
     if (!d->movable && probe_is_candidate(d))
         m->probe_us = min_i64(m->probe_us, probe_event_us(d, eager, now_us));
 }

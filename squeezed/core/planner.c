@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/core/planner.h"
 
+#include "squeezed/core/appetite.h"
 #include "squeezed/core/judge.h"
 #include "squeezed/core/motion.h"
 #include "squeezed/core/probe.h"
@@ -313,6 +314,7 @@ look(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
         struct domain *d = host_take(&p->host, snapshot, i);
 
         judge_look(d, now_us);
+        appetite_look(d, now_us);
         tally_add(t, d, now_us);
         motion_add(m, d, eager, now_us);
         shares_add(p, i, now_us);
@@ -355,6 +357,8 @@ planner_pass(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
     if (plan->setting_count > 0 || tally.probing > 0 || tally.lagging != lagged)
         motion_take(&motion, p, now_us);
     plan_next_look(p, &motion, plan, need, now_us);
+    if (need > 0 && (int64_t)tally.cut_kib >= need)
+        plan->next_us = min_i64(plan->next_us, now_us + LOOK_SOON_US);
     plan->why = why(p, &tally, plan);
     p->spare_kib = plan->settled
                        ? tally.headroom_kib + (int64_t)p->settings.cushion_kib

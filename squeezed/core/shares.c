@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "squeezed/core/shares.h"
 
+#include "squeezed/core/appetite.h"
 #include "squeezed/core/judge.h"
+
+static uint64_t
+capped_upper_pages(const struct domain *d)
+{
+    return max_u64(min_u64(d->upper_kib, appetite_cap_kib(d)), d->lower_kib) /
+           KIB_PER_PAGE;
+}
 
 static struct share_member
 share_of_domain(const struct domain *d, int64_t now_us)
@@ -12,7 +20,7 @@ share_of_domain(const struct domain *d, int64_t now_us)
     };
 
     m.lower_pages = m.min_pages;
-    m.upper_pages = m.max_pages;
+    m.upper_pages = capped_upper_pages(d);
     /* A stuck guest is set to what it holds. */
     if (judge_is_stuck(d, now_us) && d->held_kib > d->lower_kib)
         m.lower_pages = m.upper_pages =
@@ -54,12 +62,64 @@ budget_pages(const struct tally *t, uint64_t want_kib)
     return or_0(kib) / KIB_PER_PAGE;
 }
 
+/* By that alone: it is neither stuck nor hopeless. */
+static bool
+is_capped(const struct share_member *m, const struct domain *d)
+{
+    return d->judgement.sated_pages > 0 && !d->hopeless &&
+           m->upper_pages == capped_upper_pages(d);
+}
+
+static uint64_t
+capped_lack_pages(const struct planner *p, size_t i)
+{
+    const struct share_member *m = &p->members[i];
+
+    return is_capped(m, &p->host.domains[p->member_of[i]])
+               ? m->max_pages - m->upper_pages
+               : 0;
+}
+
+/* All others are at their maximum: the rest is no use to anybody else, and goes
+ * to those that are sated, by what they lack of theirs. */
+static void
+share_rest(struct planner *p, uint64_t budget)
+{
+    uint64_t lack = 0, rest = budget;
+
+    for (size_t i = 0; i < p->member_count; i++) {
+        rest = sub_or_0(rest, p->members[i].share_pages);
+        lack += capped_lack_pages(p, i);
+    }
+    rest = min_u64(rest, lack);
+    for (size_t i = 0; i < p->member_count && rest > 0; i++) {
+        uint64_t lacks = capped_lack_pages(p, i), part;
+
+        if (lacks == 0)
+            continue;
+        part = mul_div(lacks, rest, lack);
+        p->members[i].share_pages += part;
+        rest -= part;
+        lack -= lacks;
+    }
+}
+
+static void
+share_out(struct planner *p, const struct tally *t, uint64_t want_kib)
+{
+    uint64_t budget = budget_pages(t, want_kib);
+
+    policy_share(p->settings.policy, p->members, p->member_count, budget);
+    if (t->sated > 0)
+        share_rest(p, budget);
+}
+
 void
 shares_set(struct planner *p, const struct tally *t, uint64_t want_kib)
 {
     size_t n = p->member_count;
 
-    policy_share(p->settings.policy, p->members, n, budget_pages(t, want_kib));
+    share_out(p, t, want_kib);
     for (size_t i = 0; i < n; i++)
         p->host.domains[p->member_of[i]].share_kib =
             p->members[i].share_pages * KIB_PER_PAGE;
@@ -97,7 +157,7 @@ shares_set_around_laggards(struct planner *p, const struct tally *t,
             m->lower_pages =
                 min_u64(max_u64(reach, m->lower_pages), m->upper_pages);
     }
-    policy_share(p->settings.policy, p->members, n, budget_pages(t, want_kib));
+    share_out(p, t, want_kib);
     for (size_t i = 0; i < n; i++) {
         struct domain *d = &p->host.domains[p->member_of[i]];
         uint64_t share = p->members[i].share_pages * KIB_PER_PAGE;

@@ -17,7 +17,9 @@ struct tally {
     int64_t sure_kib;     /* the same without the stuck ones */
     int64_t brisk_kib;    /* the same without the slow ones, too */
     int64_t unproven_kib; /* beyond it: of unproven guests, and of the dying */
+    uint64_t cut_kib; /* of limits, by this plan, where nothing has to move */
     /* How many domains there is something to be done about. */
+    size_t sated; /* they don't take all that they may */
     size_t lagging;
     size_t probing;  /* unproven: asked, or to be asked, whether they balloon */
     size_t tended;   /* to be woken, or to be marked */

@@ -293,6 +293,8 @@ targets_set(struct planner *p, struct tally *t, struct plan *plan,
         if (!d->movable || deviation_kib(d) == 0)
             continue;
         t->headroom_kib -= (int64_t)sub_or_0(d->next_kib, d->held_kib);
+        t->cut_kib +=
+            sub_or_0(d->held_kib, max_u64(d->next_kib, d->facts.actual_kib));
         emit(d, plan, now_us);
     }
 }
