@@ -165,13 +165,27 @@ cat >"$dir/status" <<'END'
    "static_min_kib": 0, "dynamic_min_kib": 1048576, "target_kib": 2097152,
    "dynamic_max_kib": 4194304, "static_max_kib": 4194304,
    "actual_kib": 2097150, "limit_kib": 2097152, "rate_kib_s": 51200,
-   "used_kib": null, "shares": 500}]}
+   "used_kib": null, "shares": 500, "ceiling_kib": 1048576,
+   "promise_kib": 2097160}],
+ "reservations": [
+  {"reservation": "a", "client": "owned", "amount_kib": 2097160,
+   "hold_ms": null, "in_transfer": 7},
+  {"reservation": "b", "client": "held", "amount_kib": 4, "hold_ms": 7000,
+   "in_transfer": null}],
+ "queue": [{"client": "waits", "min_kib": 4096, "max_kib": 8192}]}
 END
 exits 0 --from-status "$dir/status"
 prints 'name = a_b__host_'
 prints 'guest = stuck'
 prints 'rate = 51200'
 prints 'memory = 3219460'
+prints 'limit = 2097160'
+prints 'client = held'
+prints 'client = waits'
+prints 'max = 8192'
+prints 'action = target'
+prints 'size = 1048576'
+! grep -q owned "$dir/out" || fail "what is a domain's is reserved again"
 cp "$dir/out" "$dir/host.scenario"
 exits 0 --json "$dir/host.scenario"
 prints '"domid": 7'
@@ -208,7 +222,8 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
 done
 $ctl reserve 3G --client toolstack >"$dir/out" 2>"$dir/err" ||
     fail "squeezectl reserve, try $try"
-sleep 0.5
+$ctl target 2 2G >"$dir/out" 2>"$dir/err" || fail "squeezectl target"
+sleep 1
 $ctl --json status >"$dir/status" 2>"$dir/err" || fail "squeezectl status"
 kill "$daemon"
 wait "$daemon"
@@ -218,6 +233,7 @@ exits 0 --json --until 0 "$dir/host.scenario"
 prints '"reserved_kib": 3145728'
 prints '"client": "toolstack"'
 prints '"state": "paused"'
+grep -q 'size = 2097152' "$dir/host.scenario" || fail "the manual target"
 # KEY of all domains, in the order of both outputs
 numbers() { grep -oE "\"$1\": [0-9]+" "$2"; }
 for key in domid actual_kib target_kib limit_kib; do

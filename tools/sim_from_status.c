@@ -117,7 +117,10 @@ put_domain(FILE *out, const json_t *domain)
     put_range(out, domain);
     put_size(out, "actual", number(domain, "actual_kib"));
     put_size(out, "target", number(domain, "target_kib"));
-    put_size(out, "limit", number(domain, "limit_kib"));
+    /* What one under construction was promised, it may take. */
+    put_size(
+        out, "limit",
+        max_u64(number(domain, "limit_kib"), number(domain, "promise_kib")));
     put_guest(out, domain);
 }
 
@@ -149,6 +152,33 @@ put_state_events(FILE *out, const json_t *domains, unsigned *number_of)
     }
 }
 
+/* A manual target holds on: written again, where that moves nothing that stands
+ * still. */
+static void
+put_ceilings(FILE *out, const json_t *domains, unsigned *number_of)
+{
+    const json_t *domain;
+    size_t i;
+
+    json_array_foreach(domains, i, domain)
+    {
+        const char *state = text(domain, "state");
+
+        if (!json_is_integer(json_object_get(domain, "ceiling_kib")))
+            continue;
+        if (strcmp(state, "frozen") == 0 || strcmp(state, "paused") == 0) {
+            fprintf(out,
+                    "\n# domain %" PRIu64 " has a manual target of %" PRIu64
+                    " KiB\n",
+                    number(domain, "domid"), number(domain, "ceiling_kib"));
+            continue;
+        }
+        put_event(out, number_of, "target");
+        fprintf(out, "domid = %" PRIu64 "\n", number(domain, "domid"));
+        put_size(out, "size", number(domain, "ceiling_kib"));
+    }
+}
+
 /* What a client's name may be made of, in a scenario as in the daemon. */
 static bool
 is_client(const char *name)
@@ -161,7 +191,15 @@ is_client(const char *name)
            strspn(name, allowed) == length;
 }
 
-/* They are asked for at the start, when their memory is free. */
+static void
+put_client(FILE *out, const json_t *request)
+{
+    if (is_client(text(request, "client")))
+        fprintf(out, "client = %s\n", text(request, "client"));
+}
+
+/* They are asked for at the start, when their memory is free; but for those
+ * that are some domain's already. */
 static void
 put_reservations(FILE *out, const json_t *status, unsigned *number_of)
 {
@@ -170,12 +208,31 @@ put_reservations(FILE *out, const json_t *status, unsigned *number_of)
 
     json_array_foreach(reservations, i, r)
     {
+        if (json_is_integer(json_object_get(r, "in_transfer")))
+            continue;
         put_event(out, number_of, "reserve");
         put_size(out, "min", number(r, "amount_kib"));
-        if (is_client(text(r, "client")))
-            fprintf(out, "client = %s\n", text(r, "client"));
+        put_client(out, r);
         if (number(r, "hold_ms") > 0)
             fprintf(out, "hold = %" PRIu64 "ms\n", number(r, "hold_ms"));
+    }
+}
+
+/* Who waits: how long yet, status doesn't tell. */
+static void
+put_queue(FILE *out, const json_t *status, unsigned *number_of)
+{
+    const json_t *queue = json_object_get(status, "queue"), *r;
+    size_t i;
+
+    json_array_foreach(queue, i, r)
+    {
+        uint64_t min_kib = page_up(number(r, "min_kib"));
+
+        put_event(out, number_of, "reserve");
+        put_size(out, "min", min_kib);
+        put_size(out, "max", max_u64(number(r, "max_kib"), min_kib));
+        put_client(out, r);
     }
 }
 
@@ -221,7 +278,9 @@ sim_from_status(const char *path, FILE *out, char *message, size_t size)
         put_host(out, status, domains);
         json_array_foreach(domains, i, domain) put_domain(out, domain);
         put_state_events(out, domains, &events);
+        put_ceilings(out, domains, &events);
         put_reservations(out, status, &events);
+        put_queue(out, status, &events);
     }
     json_decref(status);
     return good;
