@@ -117,12 +117,14 @@ struct broker {
 };
 
 /* broker_memory.c: room for count domains in all of the planner's arrays. */
+
 bool
 broker_make_room(struct broker *broker, size_t count);
 void
 broker_free_room(struct broker *broker);
 
 /* broker.c */
+
 int64_t
 broker_clock(const struct broker *broker);
 /* Run at us, or earlier if that was planned. */
@@ -141,6 +143,7 @@ struct domain *
 broker_find_domain(struct broker *broker, uint32_t domid);
 
 /* broker_queue.c */
+
 /* Replies that were due before their calls had returned. */
 void
 broker_send_late_replies(struct broker *broker);
@@ -159,6 +162,7 @@ int64_t
 broker_answer_unready(struct broker *broker);
 
 /* broker_news.c */
+
 void
 broker_tell(const struct broker *broker, const struct news *news);
 /* Of a reservation. */
@@ -172,6 +176,7 @@ void
 broker_watch_store(struct broker *broker, const struct platform_health *health);
 
 /* broker_reboot.c */
+
 /* Domains that reboot leave what the next one of their UUID needs: before
  * anything is planned, as their memory comes free now. */
 void
@@ -185,6 +190,7 @@ void
 broker_end_reboot(struct broker *broker, const uint8_t uuid[UUID_BYTES]);
 
 /* broker_grant.c */
+
 /* For what nobody waits for, and what is wanted all the same. */
 void
 broker_nobody_waits(void *arg, const struct result *result);
@@ -200,17 +206,20 @@ void
 broker_abandon(struct broker *broker, uint64_t seq);
 
 /* broker_release.c */
+
 /* Removes an entry, and says why in the log. */
 void
 broker_drop(struct broker *broker, struct ledger_entry *entry, const char *why);
 
 /* broker_transfer.c */
+
 /* Reservations that wait for a UUID get their domain: before anything is
  * planned, so that nobody is squeezed for both. */
 void
 broker_meet_domains(struct broker *broker, const struct snapshot *snapshot);
 
 /* broker_ledger.c */
+
 void
 broker_load(struct broker *broker);
 /* Entries whose hold has ended, or whose domain has gone, leave.  Returns when
@@ -222,6 +231,7 @@ void
 broker_rewrite_ledger(struct broker *broker);
 
 /* broker_store.c */
+
 /* Ends what the store still works on, without replies. */
 void
 broker_detach_pending(struct broker *broker);

@@ -6,6 +6,7 @@
 #include "squeezed/status.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,8 +197,9 @@ static void (*const add_data[NEWS_KINDS])(json_t *object,
     [NEWS_STORE] = add_store,
 };
 
-json_t *
-events_data(const struct news *news, struct platform *platform)
+/* Without its time. */
+static json_t *
+data_of(const struct news *news, struct platform *platform)
 {
     json_t *object = json_object();
 
@@ -246,7 +248,7 @@ events_tell(struct events *e, const struct news *news)
 
     if (e->count == 0)
         return;
-    data = events_data(news, e->options.platform);
+    data = data_of(news, e->options.platform);
     put(data, "t_ms", json_integer(stamp_ms(e)));
     text = json_dumps(data, JSON_COMPACT);
     if (text)

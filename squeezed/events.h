@@ -9,8 +9,6 @@
 #include "squeezed/news.h"
 #include "squeezed/peer.h"
 
-#include <jansson.h>
-
 struct events;
 
 struct events_options {
@@ -46,9 +44,5 @@ size_t
 events_count(const struct events *events);
 uint64_t
 events_dropped(const struct events *events);
-
-/* The data of an event, without its time; the caller's. */
-json_t *
-events_data(const struct news *news, struct platform *platform);
 
 #endif

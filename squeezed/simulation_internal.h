@@ -56,6 +56,7 @@ struct request_slot {
 };
 
 /* simulation.c */
+
 int64_t
 simulation_now(const struct simulation *s);
 void
@@ -73,6 +74,7 @@ void
 simulation_on_done(void *arg, const struct result *result);
 
 /* simulation_request.c */
+
 bool
 simulation_reserve(struct simulation *s, size_t index, int64_t now_us);
 bool
@@ -84,6 +86,7 @@ simulation_end_request(struct simulation *s, struct simulated_request *r,
                        enum err error, int64_t now_us);
 
 /* simulation_domain.c */
+
 bool
 simulation_build(struct simulation *s, size_t index, int64_t now_us);
 bool

@@ -59,6 +59,10 @@ add_number(struct lines *lines, const struct store_request *r, const char *leaf,
 
 static void
 was_written(void *arg, enum err error, const char *value, size_t length);
+static void
+submit(struct store_requests *all);
+static void
+drop(struct store_request *r);
 
 /* Only where leaf says value still. */
 static void
@@ -153,7 +157,7 @@ enqueue(struct store_request *r)
 {
     r->phase = PHASE_HELD;
     TAILQ_INSERT_TAIL(&r->all->held, r, queue);
-    store_requests_submit(r->all);
+    submit(r->all);
 }
 
 static void
@@ -453,7 +457,7 @@ was_transferred(void *arg, const struct result *result)
 
     if (r->gone) {
         r->phase = PHASE_DONE;
-        store_request_drop(r);
+        drop(r);
         return;
     }
     if (result->error)
@@ -490,7 +494,7 @@ was_answered(void *arg, const struct result *result)
     else
         r->amount_kib = result->amount_kib;
     decide(r, result->error ? OUTCOME_REFUSED : OUTCOME_GRANTED);
-    store_requests_submit(r->all);
+    submit(r->all);
 }
 
 static void
@@ -522,8 +526,8 @@ ask(struct store_request *r)
 
 /* A client may have so many in the queue: the others wait here for their
  * turn. */
-void
-store_requests_submit(struct store_requests *all)
+static void
+submit(struct store_requests *all)
 {
     struct store_request *r;
 
@@ -549,11 +553,12 @@ withdraw(struct store_request *r)
     }
     r->phase = PHASE_IDLE;
     r->ticket[0] = '\0';
-    store_requests_submit(r->all);
+    submit(r->all);
 }
 
-void
-store_request_drop(struct store_request *r)
+/* Nobody asks any more. */
+static void
+drop(struct store_request *r)
 {
     if (r->phase == PHASE_MOVING) {
         r->gone = true; /* until that is answered */
@@ -573,7 +578,7 @@ store_request_judge(struct store_request *r,
                  strcmp(text_of(&v[FIELD_TICKET]), r->ticket) != 0);
 
     if (!v[FIELD_NODE].there) {
-        store_request_drop(r);
+        drop(r);
         return;
     }
     if (r->phase == PHASE_MOVING)
@@ -616,7 +621,7 @@ store_request_rewrite(struct store_request *r)
     struct lines *lines;
 
     if (r->phase == PHASE_IDLE || r->phase == PHASE_DONE) {
-        store_request_drop(r);
+        drop(r);
         return;
     }
     lines = calloc(1, sizeof *lines);

@@ -125,17 +125,9 @@ void
 store_request_judge(struct store_request *r,
                     const struct request_value values[FIELDS]);
 
-/* Gives the broker what it may have. */
-void
-store_requests_submit(struct store_requests *all);
-
 /* The tree was lost: writes it back as it is known. */
 void
 store_request_rewrite(struct store_request *r);
-
-/* Nobody asks any more. */
-void
-store_request_drop(struct store_request *r);
 
 /* A reservation of this id was asked for here. */
 bool

@@ -703,8 +703,6 @@ START_TEST(a_deadline_is_an_answer)
 }
 END_TEST
 
-/* The domain that owns a reservation may take it, and nothing is counted
- * twice. */
 /* "committed = the largest of actual, limit, actual + its outstanding claim,
  * promise - paging memory": each is the largest once. */
 static const struct {
@@ -801,6 +799,8 @@ START_TEST(a_domid_that_comes_back_starts_anew)
 }
 END_TEST
 
+/* The domain that owns a reservation may take it, and nothing is counted
+ * twice. */
 START_TEST(a_promise_is_counted_once)
 {
     struct domain_facts *f;

@@ -69,8 +69,4 @@ xl_options_parse(struct xl_options *options, const struct xl_verb *verbs,
 void
 xl_options_help(FILE *out, const struct xl_verb *verbs);
 
-/* The words for the shell's completion: see squeezed.bash-completion. */
-void
-xl_options_complete(FILE *out, const struct xl_verb *verbs);
-
 #endif

@@ -40,8 +40,9 @@ start_pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-const char *
-start_name(const struct start *s)
+/* For people. */
+static const char *
+name_of(const struct start *s)
 {
     return *s->machine.name ? s->machine.name : "the machine";
 }
@@ -78,7 +79,7 @@ lock_uuid(struct start *s)
     if (s->lock >= 0 && bind(s->lock, (struct sockaddr *)&address, size) == 0)
         return true;
     xl_say(s->options, "another xl-squeeze is starting %s (UUID %s)",
-           start_name(s), s->machine.uuid);
+           name_of(s), s->machine.uuid);
     return start_fail(s, EXIT_FAILED);
 }
 
@@ -198,7 +199,7 @@ report(struct start *s)
 
     if (s->options->quiet)
         return true;
-    printf("%s has %s: ", start_name(s),
+    printf("%s has %s: ", name_of(s),
            format_size((int64_t)s->memory_kib, memory));
     if (s->squeezed_count == 0)
         puts("nobody had to give anything");
@@ -278,7 +279,7 @@ remove_domain(const struct start *s)
         xl_say(s->options,
                "`xl vm-list` fails: whether %s is still there, "
                "half-built, can't be told",
-               start_name(s));
+               name_of(s));
     else
         xl_say(s->options,
                "the half-built domain %" PRIu32 " is still there: see xl list, "

@@ -54,13 +54,11 @@ bool
 start_fail_with_xl(struct start *s, const char *what, const struct xl_run *run);
 bool
 start_is_restore(const struct start *s);
-/* For people. */
-const char *
-start_name(const struct start *s);
 void
 start_pause_ms(long ms);
 
 /* xl_start_sizes.c */
+
 /* Behind its own options xl takes the words of our caller, and no more options:
  * it stops at the first word that is none.  Returns how many there are now. */
 size_t
@@ -77,6 +75,7 @@ bool
 start_may_be_small(const struct start *s);
 
 /* xl_start_broker.c */
+
 /* A broker that has just been started hasn't seen the host yet. */
 void
 start_ask_status(struct start *s, struct client_answer *ret);

@@ -118,20 +118,6 @@ ledger_remove(struct ledger *ledger, struct ledger_entry *entry)
     *entry = ledger->entries[--ledger->count];
 }
 
-uint64_t
-ledger_promise_kib(const struct ledger *ledger, uint32_t domid)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < ledger->count; i++) {
-        const struct ledger_entry *e = &ledger->entries[i];
-
-        if (e->transferred && !e->over && e->domid == domid)
-            sum += e->amount_kib;
-    }
-    return sum;
-}
-
 void
 ledger_audit(const struct ledger *ledger)
 {

@@ -117,10 +117,6 @@ ledger_stay(struct ledger *ledger, struct ledger_entry *entry);
 void
 ledger_remove(struct ledger *ledger, struct ledger_entry *entry);
 
-/* What domain domid was promised and still counts. */
-uint64_t
-ledger_promise_kib(const struct ledger *ledger, uint32_t domid);
-
 /* Asserts that the sums are what a recount gives. */
 void
 ledger_audit(const struct ledger *ledger);

@@ -39,6 +39,7 @@ const_sim_of(const struct platform *platform)
 }
 
 /* sim.c */
+
 /* NULL if it isn't there. */
 struct sim_domain *
 sim_lookup(const struct sim *s, uint32_t domid);
@@ -55,6 +56,7 @@ void
 sim_tell_changed(struct sim *s);
 
 /* sim_time.c */
+
 /* What is due at this very instant, movement aside. */
 void
 sim_pass_instant(struct sim *s);

@@ -67,8 +67,9 @@ xen_hypervisor_free(struct xen_hypervisor *hypervisor)
     free(hypervisor);
 }
 
-enum err
-xen_hypervisor_open(struct xen_hypervisor *hypervisor)
+/* Opens libxenctrl if it isn't open.  ERR_NOT_READY where there is no Xen. */
+static enum err
+open_hypervisor(struct xen_hypervisor *hypervisor)
 {
     xentoollog_logger *logger = &hypervisor->logger;
 
@@ -231,7 +232,7 @@ enum err
 xen_hypervisor_see_free(struct xen_hypervisor *hypervisor, uint64_t *ret_kib)
 {
     struct xen_hypervisor_memory memory = { 0 };
-    enum err error = xen_hypervisor_open(hypervisor);
+    enum err error = open_hypervisor(hypervisor);
 
     if (!error)
         error = ask_memory(hypervisor, &memory);
@@ -269,7 +270,7 @@ xen_hypervisor_look(struct xen_hypervisor *hypervisor,
 {
     struct xen_hypervisor_memory before;
     size_t count = 0;
-    enum err error = xen_hypervisor_open(hypervisor);
+    enum err error = open_hypervisor(hypervisor);
 
     if (!error)
         error = ask_memory(hypervisor, &before);
@@ -294,7 +295,7 @@ xen_hypervisor_domain(struct xen_hypervisor *hypervisor, uint32_t domid,
     xc_domaininfo_t info;
     int got;
 
-    if (xen_hypervisor_open(hypervisor))
+    if (open_hypervisor(hypervisor))
         return ERR_NOT_READY;
     got = xc_domain_getinfolist(hypervisor->xc, domid, 1, &info);
     if (got < 0)

@@ -43,16 +43,12 @@ xen_hypervisor_new(void);
 void
 xen_hypervisor_free(struct xen_hypervisor *hypervisor);
 
-/* Opens libxenctrl if it isn't open.  ERR_NOT_READY where there is no Xen. */
-enum err
-xen_hypervisor_open(struct xen_hypervisor *hypervisor);
-
-/* What was wrong with the last open or look, for people; empty: nothing. */
 /* Xen's own command line; false if it can't be had. */
 bool
 xen_hypervisor_command_line(struct xen_hypervisor *hypervisor, char *text,
                             size_t size);
 
+/* What was wrong with the last open or look, for people; empty: nothing. */
 const char *
 xen_hypervisor_why(const struct xen_hypervisor *hypervisor);
 

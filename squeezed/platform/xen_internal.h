@@ -65,6 +65,7 @@ to_xen(struct platform *platform)
 }
 
 /* xen.c */
+
 /* Hypervisor, xenstore and all that is read of it. */
 bool
 xen_usable(const struct xen_platform *xen);
@@ -72,6 +73,7 @@ void
 xen_retry_soon(struct xen_platform *xen);
 
 /* xen_look.c */
+
 /* What the hypervisor lists; tries again soon where it can't be asked. */
 enum err
 xen_list_domains(struct xen_platform *xen);
