@@ -671,6 +671,13 @@ START_TEST(json_forms)
         { "{\"jsonrpc\":\"2.0\",\"method\":\"get_host_reserved_memory\","
           "\"params\":[\"\"]}",
           "{\"jsonrpc\":\"2.0\",\"result\":73728,\"id\":null}" },
+        { "{\"jsonrpc\":\"2.0\",\"method\":\"get_host_reserved_memory\","
+          "\"params\":[\"\",null],\"id\":\"a\\\\b\"}",
+          "{\"jsonrpc\":\"2.0\",\"result\":73728,\"id\":\"a\\\\b\"}" },
+        { "{\"id\":-9007199254740993,\"params\":[\"\"],\"jsonrpc\":\"2.0\","
+          "\"method\":\"get_host_reserved_memory\"}",
+          "{\"jsonrpc\":\"2.0\",\"result\":73728,"
+          "\"id\":-9007199254740993}" },
         /* any other version is 1 */
         { "{\"jsonrpc\":\"1.0\",\"method\":\"get_host_reserved_memory\","
           "\"params\":[\"\"],\"id\":1}",
@@ -1054,7 +1061,7 @@ main(void)
     tcase_add_loop_test(tc, amounts_that_are_none, 0, 7 * NOTATIONS);
     tcase_add_loop_test(tc, wrong_calls, 0, 21 * NOTATIONS);
     tcase_add_loop_test(tc, before_the_host_is_seen, 0, 4 * NOTATIONS);
-    tcase_add_loop_test(tc, json_forms, 0, 8);
+    tcase_add_loop_test(tc, json_forms, 0, 10);
     tcase_add_loop_test(tc, json_types, 0, 12);
     tcase_add_loop_test(tc, xml_forms, 0, 9);
     tcase_add_loop_test(tc, xml_integers, 0, 24);

@@ -496,6 +496,9 @@ def test_queue_limit():
         fails_inside(c, "one client", "reserve_memory", "dbg", "many", 9 * GIB)
         fails(c, "Cannot_free_this_much_memory", "reserve_memory", "dbg",
               "few", IMPOSSIBLE)
+        # what is free is anybody's: those ahead can't have enough of it
+        c.call("reserve_memory", "dbg", "few", 64 * MIB)
+        c.call("login", "dbg", "few")
         test_host_reserved_memory(c)
     for s in waiting:
         s.close()
@@ -504,8 +507,7 @@ def test_queue_limit():
 
 # ----------------------------------------------------------- on a fake Xen host
 
-def transfer_keys(kind, extra_kib):
-    c = Xml()
+def transfer_keys(c, kind, extra_kib):
     host("create", 40, kind)
     one = c.call("reserve_memory", "dbg", "xenopsd", 24 * MIB)
     path = "/squeezed/state/xenopsd/" + one
@@ -530,11 +532,13 @@ def transfer_keys(kind, extra_kib):
 
 
 def test_transfer_of_pv():
-    transfer_keys("pv", 0)
+    for c in CLIENTS:
+        transfer_keys(c, "pv", 0)
 
 
 def test_transfer_of_hvm():
-    transfer_keys("hvm", 1 * MIB)
+    for c in CLIENTS:
+        transfer_keys(c, "hvm", 1 * MIB)
 
 
 def test_in_transfer_ends_with_the_domain():
