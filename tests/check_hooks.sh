@@ -4,10 +4,7 @@
 # where it was built.
 set -u
 
-build=$PWD
-source=$(cd "${srcdir:-.}" && pwd)
-dir=$(mktemp -d) || exit 99
-failed=0
+. "${srcdir:-.}/tests/shell.sh"
 PATH="$build:$PATH"
 
 cat >"$dir/host.scenario" <<'END'
@@ -36,21 +33,6 @@ clean_up() {
 }
 trap clean_up EXIT
 
-fail() {
-    echo "FAILED: $*"
-    sed 's/^/    stdout: /' "$dir/out"
-    sed 's/^/    stderr: /' "$dir/err"
-    failed=$((failed + 1))
-}
-ctl() { "$build/squeezectl" --socket "$dir/socket" "$@"; }
-await() { # await COMMAND...: until it succeeds
-    for _ in $(seq 200); do
-        "$@" && return
-        sleep 0.02
-    done
-    fail "$what: never came true: $*"
-}
-answers() { ctl available >/dev/null 2>&1; }
 what=squeezed
 await answers
 
@@ -59,13 +41,7 @@ run() {
     expected=$1
     shift
     what="squeezectl $*"
-    ctl "$@" >"$dir/out" 2>"$dir/err"
-    status=$?
-    [ "$status" = "$expected" ] ||
-        fail "$what: exit status $status instead of $expected"
-}
-has() { # has FILE TEXT
-    grep -qF -e "$2" "$dir/$1" || fail "$what: no '$2' in std$1"
+    ends "$expected" ctl "$@"
 }
 # All reservations as they are, one a line.
 reservations() {

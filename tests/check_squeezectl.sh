@@ -4,10 +4,9 @@
 # usage, refusals, no broker, --json, and Ctrl-C.  Runs where it was built.
 set -u
 
-squeezectl=$PWD/squeezectl
-fake_broker=$PWD/tests/fake_broker
-dir=$(mktemp -d) || exit 99
-failed=0
+. "${srcdir:-.}/tests/shell.sh"
+squeezectl=$build/squeezectl
+fake_broker=$build/tests/fake_broker
 broker=
 
 clean_up() {
@@ -17,47 +16,20 @@ clean_up() {
 }
 trap clean_up EXIT
 
-fail() {
-    echo "FAILED: $*"
-    sed 's/^/    stdout: /' "$dir/out"
-    sed 's/^/    stderr: /' "$dir/err"
-    failed=$((failed + 1))
-}
-
 # run STATUS ARGUMENT...: the status it has to end with.
 run() {
     expected=$1
     shift
     what="squeezectl $*"
-    "$squeezectl" --socket "$dir/socket" "$@" >"$dir/out" 2>"$dir/err"
-    status=$?
-    [ "$status" = "$expected" ] ||
-        fail "$what: exit status $status instead of $expected"
+    ends "$expected" ctl "$@"
 }
 
-# has FILE TEXT: out or err holds that text; has_line: that very line.
-has() {
-    grep -qF -e "$2" "$dir/$1" || fail "$what: no '$2' in std$1"
-}
-has_line() {
-    grep -qxF -e "$2" "$dir/$1" || fail "$what: no line '$2' in std$1"
-}
-is_empty() {
-    [ ! -s "$dir/$1" ] || fail "$what: something in std$1"
-}
 # called LINE: what the broker heard last.
 called() {
     [ "$(tail -n 1 "$dir/calls")" = "$1" ] ||
         fail "$what: asked for $(tail -n 1 "$dir/calls"), not for $1"
 }
-# await TEXT: until the broker has noted it.
-await() {
-    for _ in $(seq 100); do
-        grep -qF "$1" "$dir/calls" 2>/dev/null && return
-        sleep 0.05
-    done
-    fail "$what: the broker never noted '$1'"
-}
+noted() { grep -qF "$1" "$dir/calls" 2>/dev/null; } # noted TEXT: by the broker
 
 ### without a broker
 run 0 --help
@@ -117,7 +89,7 @@ mkfifo "$dir/stdin"
 "$fake_broker" "$dir/socket" "$dir/calls" <"$dir/stdin" &
 broker=$!
 exec 9>"$dir/stdin"
-await ready
+await noted ready
 
 run 0 status
 called 'squeezed.status {}'
@@ -280,7 +252,7 @@ interrupt() {
     "$squeezectl" --socket "$dir/socket" --json reserve 2G --client "$1" \
         >"$dir/out" 2>"$dir/err" &
     job=$!
-    await "\"client\": \"$1\""
+    await noted "\"client\": \"$1\""
     sleep 0.1
     kill -TERM $job
     wait $job
@@ -290,7 +262,7 @@ interrupt() {
     has out '{"error": {"code": -32003, '
 }
 interrupt patient
-await 'client has gone'
+await noted 'client has gone'
 interrupt polite
 has out '"message": "you left"'
 interrupt late # granted all the same: has to be given back

@@ -5,10 +5,7 @@
 # each step).  Runs where it was built.
 set -u
 
-build=$PWD
-source=$(cd "${srcdir:-.}" && pwd)
-dir=$(mktemp -d) || exit 99
-failed=0
+. "${srcdir:-.}/tests/shell.sh"
 broker=
 
 mkdir "$dir/bin"
@@ -30,25 +27,6 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'exit 1' INT TERM HUP
-
-fail() {
-    echo "FAILED: $*"
-    sed 's/^/    stdout: /' "$dir/out"
-    sed 's/^/    stderr: /' "$dir/err"
-    [ ! -e "$FAKE_XL_DIR/calls" ] || sed 's/^/    xl: /' "$FAKE_XL_DIR/calls"
-    failed=$((failed + 1))
-}
-
-ctl() { "$build/squeezectl" --socket "$dir/socket" "$@"; }
-
-await() { # await COMMAND...: until it succeeds
-    for _ in $(seq 3000); do
-        "$@" && return
-        sleep 0.02
-    done
-    fail "$what: never came true: $*"
-}
-answers() { ctl available >"$dir/available" 2>&1; }
 
 # A host of 4 GiB that is full.  xl's domains are played by 9 and those above:
 # they have no balloon, and there is room for what they may have.
@@ -105,17 +83,11 @@ start_fake() {
 
 # run STATUS ARGUMENT...: the status it has to end with.
 run() {
-    local expected=$1 status
+    expected=$1
     shift
     what="xl-squeeze $*"
     rm -f "$FAKE_XL_DIR/calls"
-    "$build/xl-squeeze" --socket "$dir/socket" "$@" >"$dir/out" 2>"$dir/err"
-    status=$?
-    [ "$status" = "$expected" ] ||
-        fail "$what: exit status $status instead of $expected"
-}
-has() { # has FILE TEXT
-    grep -qF -e "$2" "$dir/$1" || fail "$what: no '$2' in std$1"
+    ends "$expected" "$build/xl-squeeze" --socket "$dir/socket" "$@"
 }
 called() { # called LINE: xl was, in that very way
     grep -qxF -e "$1" "$FAKE_XL_DIR/calls" || fail "$what: xl not called: $1"
