@@ -339,6 +339,30 @@ START_TEST(login_drops_what_no_domain_owns)
 }
 END_TEST
 
+/* In one transaction: all of them, or none. */
+START_TEST(a_login_is_one_change)
+{
+    struct reply a, b, login = { 0 };
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(GIB, &a);
+    reserve_and_wait(GIB, &b);
+    sim_fail_persist(world.platform, 1, ERR_IO);
+    broker_login(world.broker, "test", world.now_us, take_reply, &login);
+    run_for(SECOND);
+    ck_assert_uint_eq(login.count, 1);
+    ck_assert_int_ne(login.error, ERR_NONE);
+    ck_assert(is_stored(a.id) && is_stored(b.id));
+    broker_login(world.broker, "test", world.now_us, take_reply, &login);
+    run_for(SECOND);
+    ck_assert_uint_eq(login.count, 2);
+    ck_assert_int_eq(login.error, ERR_NONE);
+    ck_assert(!is_stored(a.id) && !is_stored(b.id));
+    stop();
+}
+END_TEST
+
 /* It would count as the promise of whoever came after. */
 START_TEST(a_domid_that_came_back_was_promised_nothing)
 {
@@ -529,6 +553,7 @@ main(void)
     tcase_add_test(tcase, an_elder_of_that_uuid_is_not_meant);
     tcase_add_test(tcase, nothing_is_unknown_before_the_ledger_is_read);
     tcase_add_test(tcase, login_drops_what_no_domain_owns);
+    tcase_add_test(tcase, a_login_is_one_change);
     tcase_add_test(tcase, a_domid_that_came_back_was_promised_nothing);
     tcase_add_test(tcase, written_back_once_that_is_possible);
     tcase_add_test(tcase, written_back_after_a_release_that_failed);
