@@ -124,7 +124,7 @@ keep 1 web 1G 2G --keep
 says 'web.conf'
 rmdir "$dir/etc/domains.d/web.conf"
 only "$other.conf"
-rm -r "$dir/etc"
+rm -r "${dir:?}/etc"
 : >"$dir/etc"
 keep 1 web 1G 2G --keep
 says "Not a directory"

@@ -457,7 +457,7 @@ stop TERM HUP
 taken_back 130
 # Ignored from the start, as under nohup: that is no signal.
 start_host
-what=nohup
+what='under nohup'
 export FAKE_HELD=2
 env --ignore-signal=HUP "$build/xl-squeeze" --socket "$dir/socket" create \
     "$dir/big.cfg" >"$dir/out" 2>"$dir/err" &
