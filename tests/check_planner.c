@@ -243,6 +243,33 @@ START_TEST(who_takes_again_gets_its_share)
 }
 END_TEST
 
+/* One that always rests 8 MiB below its target takes part as it is: a target of
+ * what it holds would make it give 8 MiB, and so on. */
+START_TEST(who_follows_at_a_distance_is_not_sated)
+{
+    const uint64_t distance_kib = 8 * MIB;
+    uint64_t least_kib = UINT64_MAX;
+    struct domain_facts *f = &toy.facts[0];
+
+    toy_init(&toy, 5 * GIB + 72 * MIB);
+    toy_add(&toy, GIB, 4 * GIB, 2 * GIB);
+    toy_add(&toy, GIB, 4 * GIB, GIB);
+    toy.guests[0].stuck = true;
+    for (int i = 0; i < 2000; i++) {
+        uint64_t held = f->target_kib - distance_kib;
+
+        toy.snapshot.free_kib += f->actual_kib - held;
+        f->actual_kib = held;
+        toy_pass(&toy);
+        toy_advance(&toy, 100 * US_PER_MS);
+        if (i > 500)
+            least_kib = min_u64(least_kib, f->target_kib);
+    }
+    ck_assert_uint_eq(least_kib, 5 * GIB / 2);
+    ck_assert_uint_le(toy.writes, 40);
+}
+END_TEST
+
 /* What nobody else can use is theirs all the same. */
 START_TEST(the_rest_goes_to_the_sated)
 {
@@ -1047,6 +1074,7 @@ main(void)
     tcase_add_test(tcase, a_guest_that_behaves_again_takes_part_again);
     tcase_add_test(tcase, what_one_does_not_take_others_get);
     tcase_add_test(tcase, who_takes_again_gets_its_share);
+    tcase_add_test(tcase, who_follows_at_a_distance_is_not_sated);
     tcase_add_test(tcase, the_rest_goes_to_the_sated);
     tcase_add_test(tcase, a_sleeper_is_poked_once_before_it_is_given_up);
     tcase_add_test(tcase, a_sleeper_at_its_minimum_is_poked_upward);

@@ -3,6 +3,14 @@
 
 #include "squeezed/core/judge.h"
 
+/* In sated_pages: */
+#define PAGES_MASK UINT32_C(0x7fffffff)
+/* The cap was raised beyond where it was seen to rest. */
+#define WIDENED UINT32_C(0x80000000)
+/* Given less, it took less: it rests at a distance from whatever target it
+ * has.  Holds until it is seen at one. */
+#define DISTANT UINT32_MAX
+
 static uint64_t
 lacking_kib(const struct domain *d)
 {
@@ -10,21 +18,28 @@ lacking_kib(const struct domain *d)
 }
 
 static void
-set_cap(struct domain *d, uint64_t room_kib)
+set_cap(struct domain *d, uint64_t room_kib, uint32_t widened)
 {
-    uint64_t kib = d->facts.actual_kib + room_kib;
+    uint64_t kib = page_up(d->facts.actual_kib + room_kib);
+    uint64_t pages = kib / KIB_PER_PAGE;
 
-    d->judgement.sated_pages =
-        kib >= d->upper_kib || kib / KIB_PER_PAGE > UINT32_MAX
-            ? 0
-            : (uint32_t)(page_up(kib) / KIB_PER_PAGE);
+    d->judgement.sated_pages = kib >= d->upper_kib || pages >= PAGES_MASK
+                                   ? 0
+                                   : (uint32_t)pages | widened;
+}
+
+bool
+appetite_is_capped(const struct domain *d)
+{
+    return d->judgement.sated_pages > 0 && d->judgement.sated_pages != DISTANT;
 }
 
 uint64_t
 appetite_cap_kib(const struct domain *d)
 {
-    return d->judgement.sated_pages
-               ? (uint64_t)d->judgement.sated_pages * KIB_PER_PAGE
+    return appetite_is_capped(d)
+               ? (uint64_t)(d->judgement.sated_pages & PAGES_MASK) *
+                     KIB_PER_PAGE
                : UINT64_MAX;
 }
 
@@ -42,7 +57,7 @@ open_window(struct domain *d, int64_t now_us)
 static bool
 takes_all(const struct domain *d)
 {
-    return d->judgement.sated_pages > 0 &&
+    return appetite_is_capped(d) &&
            d->facts.actual_kib + APPETITE_ROOM_KIB / 2 >= appetite_cap_kib(d);
 }
 
@@ -59,8 +74,21 @@ widen(struct domain *d, int64_t now_us)
 {
     uint64_t way = sub_or_0(d->upper_kib, d->facts.actual_kib);
 
-    set_cap(d, max_u64(way / 2, APPETITE_STEP_KIB));
+    set_cap(d, max_u64(way / 2, APPETITE_STEP_KIB), WIDENED);
     open_window(d, now_us);
+}
+
+/* It does not take what it may. */
+static void
+cap(struct domain *d)
+{
+    struct judgement *j = &d->judgement;
+
+    if (appetite_is_capped(d) && !(j->sated_pages & WIDENED))
+        j->sated_pages = DISTANT;
+    else
+        set_cap(d, APPETITE_ROOM_KIB, 0);
+    j->window_us = 0;
 }
 
 /* The same measure as for those that give. */
@@ -71,18 +99,26 @@ watch(struct domain *d, int64_t now_us)
     uint64_t wanted = max_u64(JUDGE_PROGRESS_KIB, j->window_work_kib / 100 *
                                                       JUDGE_PROGRESS_PERCENT);
 
-    if (j->window_us == 0 || d->facts.actual_kib >= j->window_kib + wanted) {
+    if (j->window_us == 0 || d->facts.actual_kib >= j->window_kib + wanted)
         open_window(d, now_us);
-    } else if (now_us - j->window_us >= JUDGE_STUCK_US) {
-        set_cap(d, APPETITE_ROOM_KIB);
-        j->window_us = 0;
-    }
+    else if (now_us - j->window_us >= JUDGE_STUCK_US)
+        cap(d);
+}
+
+static void
+rest(struct domain *d)
+{
+    struct judgement *j = &d->judgement;
+
+    j->window_us = 0;
+    if (j->sated_pages == DISTANT && lacking_kib(d) <= JUDGE_ACCURACY_KIB)
+        j->sated_pages = 0;
 }
 
 void
 appetite_look(struct domain *d, int64_t now_us)
 {
-    struct judgement *j = &d->judgement;
+    const struct judgement *j = &d->judgement;
 
     if (j->working || !d->movable)
         return;
@@ -90,10 +126,11 @@ appetite_look(struct domain *d, int64_t now_us)
         if (now_us >= next_bite_us(d))
             widen(d, now_us);
     } else if (lacking_kib(d) > JUDGE_ACCURACY_KIB &&
+               j->sated_pages != DISTANT &&
                d->facts.target_kib <= appetite_cap_kib(d)) {
         watch(d, now_us);
     } else {
-        j->window_us = 0;
+        rest(d);
     }
 }
 

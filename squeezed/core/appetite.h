@@ -22,6 +22,9 @@ enum {
 void
 appetite_look(struct domain *domain, int64_t now_us);
 
+bool
+appetite_is_capped(const struct domain *domain);
+
 /* It is given no more than this where others can use the rest; UINT64_MAX for
  * nearly all. */
 uint64_t

@@ -50,7 +50,7 @@ struct judgement {
     bool moving;            /* it was seen to move at the last look */
     bool working;           /* it owes, and asked_us and window are set */
     bool lagging;           /* others are asked for what it won't reach */
-    uint32_t sated_pages;   /* it has not taken more than nearly this; 0 */
+    uint32_t sated_pages;   /* see appetite.c; 0 for nearly all */
 };
 
 /* Whether a guest balloons at all: see probe.h. */

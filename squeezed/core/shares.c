@@ -66,7 +66,7 @@ budget_pages(const struct tally *t, uint64_t want_kib)
 static bool
 is_capped(const struct share_member *m, const struct domain *d)
 {
-    return d->judgement.sated_pages > 0 && !d->hopeless &&
+    return appetite_is_capped(d) && !d->hopeless &&
            m->upper_pages == capped_upper_pages(d);
 }
 
