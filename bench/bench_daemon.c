@@ -204,24 +204,13 @@ bench_grants(void)
     print_series("  its release", &released);
 }
 
-static uint64_t
-free_kib(void)
-{
-    uint64_t kib;
-
-    fakehv_lock(rig.hv);
-    kib = rig.hv->free_pages * KIB_PER_PAGE;
-    fakehv_unlock(rig.hv);
-    return kib;
-}
-
 /* Until the guests have taken it back. */
 static void
 wait_until_grown(uint64_t rest_kib)
 {
     int64_t end_us = rig_now_us() + 30 * US_PER_S;
 
-    while (free_kib() > rest_kib + KIB_PER_MIB) {
+    while (rig_free_kib(&rig) > rest_kib + KIB_PER_MIB) {
         if (rig_now_us() > end_us)
             die("the guests don't grow again");
         rig_sleep_ms(10);
@@ -232,7 +221,7 @@ static void
 bench_squeezes(void)
 {
     static struct series granted, after_free, beside;
-    uint64_t rest_kib = free_kib();
+    uint64_t rest_kib = rig_free_kib(&rig);
     json_t *result;
     double ms;
 

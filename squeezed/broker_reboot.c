@@ -9,17 +9,17 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum {
+    /* xl builds the next domain 2 s after the old one has gone. */
+    MORE_TIMEOUT_US = 5 * US_PER_S
+};
+
 static bool
 waits_for(const struct ledger_entry *e, const uint8_t uuid[UUID_BYTES])
 {
     return !e->transferred && e->has_uuid && !e->unwanted &&
            memcmp(e->uuid, uuid, UUID_BYTES) == 0;
 }
-
-enum {
-    /* xl builds the next domain 2 s after the old one has gone. */
-    MORE_TIMEOUT_US = 5 * US_PER_S
-};
 
 /* Something else waits for the next one already; or its toolstack (XAPI's)
  * reserves for it by itself.  *ret_kept_kib: what is kept for it so far. */

@@ -173,24 +173,13 @@ reserve_us(int kib)
     return took_us;
 }
 
-static uint64_t
-free_kib(void)
-{
-    uint64_t kib;
-
-    fakehv_lock(rig.hv);
-    kib = rig.hv->free_pages * KIB_PER_PAGE;
-    fakehv_unlock(rig.hv);
-    return kib;
-}
-
 /* The next squeeze is to be one, too. */
 static void
 wait_until_grown(void)
 {
     int64_t end_us = rig_now_us() + 100 * US_PER_MS;
 
-    while (free_kib() > rest_kib + KIB_PER_MIB && rig_now_us() < end_us)
+    while (rig_free_kib(&rig) > rest_kib + KIB_PER_MIB && rig_now_us() < end_us)
         rig_sleep_ms(1);
 }
 
@@ -331,7 +320,7 @@ set_up(void)
     rig_run(&rig);
     rig_ready(&rig);
     json_decref(rig_call(&rig, "balance", "%s", ""));
-    rest_kib = free_kib();
+    rest_kib = rig_free_kib(&rig);
 }
 
 static void

@@ -21,6 +21,17 @@ static void __attribute__((noreturn)) die(const char *what)
     abort();
 }
 
+uint64_t
+rig_free_kib(const struct rig *rig)
+{
+    uint64_t kib;
+
+    fakehv_lock(rig->hv);
+    kib = rig->hv->free_pages * KIB_PER_PAGE;
+    fakehv_unlock(rig->hv);
+    return kib;
+}
+
 int64_t
 rig_now_us(void)
 {

@@ -129,6 +129,10 @@ rig_build(struct rig *rig, uint32_t domid, uint64_t kib);
 void
 rig_destroy(struct rig *rig, uint32_t domid);
 
+/* Of the faked host. */
+uint64_t
+rig_free_kib(const struct rig *rig);
+
 int64_t
 rig_now_us(void);
 
