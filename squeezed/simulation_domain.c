@@ -99,6 +99,10 @@ build_one(struct simulation *s, const struct scenario_event *e,
     const char *error;
 
     domain.domid = e->domid_given ? e->domid + index : next_domid(s);
+    /* As with those that are there from the start: name, name-2, ... */
+    if (index > 0 && (domain.given & GIVEN_NAME))
+        snprintf(domain.name, sizeof domain.name, "%.85s-%" PRIu32,
+                 e->domain.name, index + 1);
     error = start_building(s, &domain, r->amount_kib, false, buffer);
     if (error) {
         simulation_note(s, true,

@@ -124,7 +124,7 @@ START_TEST(a_built_machine_owns_its_memory)
     ck_assert_uint_eq(results.domain_count, 4);
     ck_assert_uint_eq(domain(7)->actual_kib, 512 * MIB);
     ck_assert_uint_eq(domain(8)->actual_kib, 512 * MIB);
-    ck_assert_str_eq(domain(8)->name, "new");
+    ck_assert_str_eq(domain(8)->name, "new-2");
     ck_assert_int_eq(domain(7)->state, DOMAIN_STATE_UNMANAGED);
     ck_assert_uint_eq(results.reserved_kib, 0);
     ck_assert_uint_eq(results.free_kib, 72 * MIB);
