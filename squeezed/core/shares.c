@@ -4,6 +4,8 @@
 #include "squeezed/core/appetite.h"
 #include "squeezed/core/judge.h"
 
+#include <assert.h>
+
 static uint64_t
 capped_upper_pages(const struct domain *d)
 {
@@ -97,6 +99,7 @@ share_rest(struct planner *p, uint64_t budget)
 
         if (lacks == 0)
             continue;
+        assert(lacks <= lack); /* which is the sum of those to come */
         part = mul_div(lacks, rest, lack);
         p->members[i].share_pages += part;
         rest -= part;
