@@ -653,6 +653,23 @@ START_TEST(a_faulty_switch_is_left_and_tried_again)
 }
 END_TEST
 
+/* One that takes what is said and never replies is left, too. */
+START_TEST(a_mute_switch_is_left_and_tried_again)
+{
+    int n = call_quickly();
+
+    fake.fault = _i == 0 ? FAKE_MUTE_LOGIN : FAKE_MUTE_RESPONSE;
+    fake.faults = 1;
+    fake_start(rig.base, rig.path);
+    start_client_with(
+        &(struct switch_options){ .request_us = 200 * US_PER_MS });
+    WAIT(is_over(n));
+    ck_assert_int_ge(fake.messages[n].answers, 1);
+    ck_assert_uint_eq(reservations(), 1);
+    ck_assert_int_ge(logged("trying again"), 1);
+}
+END_TEST
+
 /* It is tried no faster than the back-off says. */
 START_TEST(pauses_grow)
 {
@@ -1153,6 +1170,7 @@ main(void)
     tcase_add_loop_test(t, the_connection_goes_with_an_answer, 0, 2);
     tcase_add_loop_test(t, a_faulty_switch_is_left_and_tried_again, 0,
                         sizeof faults / sizeof *faults);
+    tcase_add_loop_test(t, a_mute_switch_is_left_and_tried_again, 0, 2);
     tcase_add_test(t, pauses_grow);
     tcase_add_test(t, an_answer_that_is_not_understood);
     tcase_add_test(t, what_does_not_come_again_is_answered_all_the_same);

@@ -323,7 +323,9 @@ serve_response(struct evhttp_request *request, const char *queue,
         wrong("an answer to message %d, which is none", n);
     else if (strcmp(fake.messages[n].reply_queue, name) != 0)
         wrong("the answer to %d went to %s", n, name);
-    if (has_fault(FAKE_DROPS)) {
+    if (has_fault(FAKE_MUTE_RESPONSE)) {
+        ; /* it was lost */
+    } else if (has_fault(FAKE_DROPS)) {
         drop(request);
     } else if (has_fault(FAKE_RIDDLES)) {
         reply(request, 500, "what?");
@@ -371,6 +373,8 @@ serve_login(struct evhttp_request *request, struct fake_connection *c,
     fake.logins++;
     if (strncmp(token, "squeezed:", 9) != 0 || atol(token + 9) != pid)
         wrong("the token %s", token);
+    if (has_fault(FAKE_MUTE_LOGIN))
+        return;
     if (has_fault(FAKE_BAD_LOGIN)) {
         reply(request, 500, "");
         return;

@@ -36,15 +36,17 @@ struct fake_connection {
 /* What a switch may do wrong. */
 enum fake_fault {
     FAKE_FINE,
-    FAKE_NO_JSON,   /* in reply to a transfer */
-    FAKE_NO_NEXT,   /* in it */
-    FAKE_STATUS,    /* 500 to a transfer */
-    FAKE_HANGS_UP,  /* on a transfer */
-    FAKE_BAD_LOGIN, /* 500 to a login */
-    FAKE_DROPS,     /* the connection of a response, before it was taken */
-    FAKE_TAKES,     /* the same after it was taken */
-    FAKE_RIDDLES,   /* in reply to a response */
-    FAKE_ENDLESS    /* a reply to a transfer over every limit */
+    FAKE_NO_JSON,    /* in reply to a transfer */
+    FAKE_NO_NEXT,    /* in it */
+    FAKE_STATUS,     /* 500 to a transfer */
+    FAKE_HANGS_UP,   /* on a transfer */
+    FAKE_BAD_LOGIN,  /* 500 to a login */
+    FAKE_DROPS,      /* the connection of a response, before it was taken */
+    FAKE_TAKES,      /* the same after it was taken */
+    FAKE_RIDDLES,    /* in reply to a response */
+    FAKE_ENDLESS,    /* a reply to a transfer over every limit */
+    FAKE_MUTE_LOGIN, /* no reply to it, and the connection stays */
+    FAKE_MUTE_RESPONSE
 };
 
 struct fake_switch {
