@@ -18,7 +18,18 @@ enum {
     APPETITE_STEP_KIB = 4 * KIB_PER_MIB
 };
 
-/* Once after each look, for each domain that is movable, after judge_look(). */
+/* Of nearly all there is nothing to be known: they hold what they may. */
+static inline bool
+appetite_is_asked(const struct domain *domain)
+{
+    const struct judgement *j = &domain->judgement;
+
+    return domain->facts.target_kib != domain->facts.actual_kib ||
+           j->sated_pages > 0 || j->window_us > 0;
+}
+
+/* Once after each look, for each domain of which that is asked, after
+ * judge_look(). */
 void
 appetite_look(struct domain *domain, int64_t now_us);
 

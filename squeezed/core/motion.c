@@ -69,7 +69,8 @@ motion_add(struct motion *m, const struct domain *d, bool eager, int64_t now_us)
         m->able_kib_s += d->judgement.rate_kib_s;
     if (!m->moves)
         m->moves = judge_is_moving(d, now_us) || judge_is_leaving(d, now_us);
-    m->probe_us = min_i64(m->probe_us, appetite_event_us(d));
+    if (!d->judgement.working && d->judgement.window_us > 0)
+        m->probe_us = min_i64(m->probe_us, appetite_event_us(d));
     if (!d->movable && probe_is_candidate(d))
         m->probe_us = min_i64(m->probe_us, probe_event_us(d, eager, now_us));
 }

@@ -314,7 +314,8 @@ look(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
         struct domain *d = host_take(&p->host, snapshot, i);
 
         judge_look(d, now_us);
-        appetite_look(d, now_us);
+        if (appetite_is_asked(d))
+            appetite_look(d, now_us);
         tally_add(t, d, now_us);
         motion_add(m, d, eager, now_us);
         shares_add(p, i, now_us);

@@ -22,7 +22,8 @@ share_of_domain(const struct domain *d, int64_t now_us)
     };
 
     m.lower_pages = m.min_pages;
-    m.upper_pages = capped_upper_pages(d);
+    m.upper_pages =
+        d->judgement.sated_pages > 0 ? capped_upper_pages(d) : m.max_pages;
     /* A stuck guest is set to what it holds. */
     if (judge_is_stuck(d, now_us) && d->held_kib > d->lower_kib)
         m.lower_pages = m.upper_pages =

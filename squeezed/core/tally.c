@@ -46,7 +46,7 @@ add_movable(struct tally *t, const struct domain *d, int64_t now_us)
     t->sure_kib += sure;
     t->brisk_kib += judge_is_slow(d, now_us) ? min_i64(sure, 0) : sure;
     t->lagging += d->judgement.lagging;
-    t->sated += appetite_is_capped(d);
+    t->sated += d->judgement.sated_pages > 0 && appetite_is_capped(d);
     t->tended += judge_needs_poke(d, now_us) || judge_mark_changes(d, now_us);
 }
 
