@@ -251,9 +251,10 @@ consider(struct known *k, const struct domain_facts *f)
     broker_set_shares(r->broker, f->domid, wish.shares);
     /* At first a range that is there is somebody's, and the default never
      * replaces one; later on, what differs is a rule that was changed. */
-    differs = k->is_applied ? !same_range(&wish, &k->applied) : false;
     if (!k->is_applied || (wish.by_default && !still_ours(k, f)))
         differs = !(f->flags & DOMAIN_MANAGED);
+    else
+        differs = !same_range(&wish, &k->applied);
     k->settled = k->is_applied = true;
     k->applied = wish;
     if (differs && wish.has_range)
