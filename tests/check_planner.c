@@ -887,6 +887,34 @@ START_TEST(the_untouchable_are_left_alone)
 }
 END_TEST
 
+/* On a host that has some memory to spare `now` costs nobody anything, and what
+ * is a page more than that does. */
+START_TEST(what_is_there_costs_nobody_anything)
+{
+    const uint64_t spare_kib[] = { 4, 2 * MIB, GIB, 7 * GIB };
+    const uint64_t kib = spare_kib[_i];
+    struct what_if w;
+
+    toy_init(&toy, RESERVE + 8 * GIB + kib);
+    toy_add(&toy, GIB, 4 * GIB, 4 * GIB);
+    toy_add(&toy, 2 * GIB, 4 * GIB, 4 * GIB);
+    toy_settle(&toy, MINUTE);
+    planner_what_if(&toy.planner, kib + 4, kib + 4, toy.now_us, &w);
+    ck_assert_int_eq(w.verdict, VERDICT_AFTER_SQUEEZE);
+    planner_what_if(&toy.planner, kib, kib, toy.now_us, &w);
+    ck_assert_int_eq(w.verdict, VERDICT_NOW);
+    ck_assert_int_eq(w.eta_us, 0);
+    toy_reserve(&toy, kib, kib, MINUTE, false);
+    toy_pass(&toy);
+    ck_assert_uint_eq(toy.plan.answer_count, 1);
+    ck_assert_int_eq(toy.last_answer.error, ERR_NONE);
+    ck_assert_uint_eq(toy.plan.setting_count, 0);
+    toy_settle(&toy, MINUTE);
+    ck_assert_uint_eq(toy.facts[0].target_kib, 4 * GIB);
+    ck_assert_uint_eq(toy.facts[1].target_kib, 4 * GIB);
+}
+END_TEST
+
 START_TEST(theft_is_made_good)
 {
     full_host(4);
@@ -1109,6 +1137,7 @@ main(void)
     tcase_add_test(tcase, a_promise_is_counted_once);
     tcase_add_test(tcase, foreign_limits_are_taken_back);
     tcase_add_loop_test(tcase, the_untouchable_are_left_alone, 0, 5);
+    tcase_add_loop_test(tcase, what_is_there_costs_nobody_anything, 0, 4);
     tcase_add_test(tcase, theft_is_made_good);
     tcase_add_test(tcase, a_raised_minimum_comes_first);
     tcase_add_test(tcase, a_foreign_target_above_the_limit);
