@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# That the tests named in docs/rules.md and docs/faults.md (`file`: `name`,
+# That the tests named in docs/rules.md, faults.md and memory.md (`file`: `name`,
 # `name`) exist, and what ARCHITECTURE.md calls by name.  Usage: check_rules.sh [SOURCE_DIR]
 set -eu
 top=${1:-${srcdir:-.}}
@@ -8,8 +8,8 @@ list=$(mktemp)
 trap 'rm -f "$list"' EXIT
 
 # One line per name: FILE NAME.  A name belongs to the last file before it.
-for page in rules faults; do
-    grep -o '`check_[a-z_]*`: \(`[a-z_0-9]*`\(, \)\?\)*' "$top/docs/$page.md" |
+for page in rules faults memory; do
+    grep -o '`\(check_[a-z_]*\|memory\.py\)`: \(`[a-z_0-9]*`\(, \)\?\)*' "$top/docs/$page.md" |
         sed 's/`//g; s/[:,]//g' |
         awk '{ for (i = 2; i <= NF; i++) print $1, $i }'
 done >"$list"
@@ -20,8 +20,12 @@ done >"$list"
 }
 bad=0
 while read -r file name; do
-    grep -q "^START_TEST($name)" "$top/tests/$file.c" 2>/dev/null || {
-        echo "check_rules: there is no test $name in tests/$file.c" >&2
+    case $file in
+    *.py) file=clients/$file line="def $name(" ;;
+    *) file=$file.c line="START_TEST($name)" ;;
+    esac
+    grep -q "^$line" "$top/tests/$file" 2>/dev/null || {
+        echo "check_rules: there is no test $name in tests/$file" >&2
         bad=1
     }
 done <"$list"
