@@ -167,7 +167,7 @@ reserve_us(int kib)
         json_object_get(json_object_get(answer, "result"), "reservation");
 
     took_us = rig_now_us() - start_us;
-    ck_assert_ptr_nonnull(id);
+    ck_assert_msg(id != NULL, "refused: %s", json_dumps(answer, 0));
     release(json_string_value(id));
     json_decref(answer);
     return took_us;

@@ -42,6 +42,10 @@ for p in memory-sampler json-get domain-probe domain-builder post; do
     cp "$build/tests/xen/$p" "$job/" || fail "no $p: use make check-xen"
 done
 cp -R "$here"/{cases.sh,tools.sh,cases,dom0-lib.sh,squeezed.conf} "$job/"
+# squeezed has what its unit leaves it of root's capabilities, and no more.
+cp "$(command -v setpriv)" "$job/" || fail "no setpriv: install util-linux"
+sed -n 's/^CapabilityBoundingSet=//p' \
+    "$here/../../squeezed/squeezed.service.in" > "$job/capabilities"
 # The tree that is installed, and the commands that README gives after that.
 mkdir "$job.readme"
 cp -R "$job.install" "$job.readme/root"

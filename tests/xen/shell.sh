@@ -18,5 +18,8 @@ trap 'rm -rf "$job"' EXIT
 for p in squeezed/squeezed squeezectl xl-squeeze tests/xen/{memory-sampler,json-get,domain-probe,domain-builder,post}; do
     [ ! -x "$build/$p" ] || cp "$build/$p" "$job/"
 done
+cp "$(command -v setpriv)" "$job/"
+sed -n 's/^CapabilityBoundingSet=//p' \
+    "$here/../../squeezed/squeezed.service.in" > "$job/capabilities"
 cp -R "$here"/{cases.sh,tools.sh,cases,dom0-lib.sh,squeezed.conf} "$job/"
 "$here/run-in-xen.sh" --files "$job" --out "$build/xen-shell" --shell

@@ -36,6 +36,7 @@ case_brake() {
         at_most $((building_kib - reserve_kib)) "$(get host.headroom_kib)"
     check "… status adds up" adds_up
     domain-builder destroy "$d"
+    squeezectl balance # nothing else tells that it has gone
     phase brake-over $reserve_kib
     check "when it is gone the others are back at their maxima" \
         quietly at_maximum 60000

@@ -3,6 +3,11 @@
 # its own.
 # shellcheck shell=dash disable=SC3043,SC2046,SC2086,SC2154
 
+# CHOWN, DAC_OVERRIDE, FOWNER, SYS_ADMIN: bits 0, 1, 3 and 21.
+capabilities() {
+    sed -n 's/^CapEff:[[:space:]]*//p' /proc/$squeezed_pid/status
+}
+
 case_device() {
     local ms
     phase boot 0
@@ -15,6 +20,8 @@ case_device() {
     check "squeezed starts on /dev/xen/xenbus" start_squeezed || return
     check "… and says so" \
         grep -q 'xenstore (/dev/xen/xenbus)' /out/squeezed.log
+    check "… with the capabilities of its unit alone ($(capabilities))" \
+        [ "$(capabilities)" = 000000000020000b ]
     ms=$(at_maximum 60000)
     check "the guests grow to their maxima ($ms ms)" [ -n "$ms" ]
     settle

@@ -15,7 +15,7 @@ sample() {
 # With the guest and without it in turn, so that whatever else slows the host
 # down slows both down; and the best of each, as that only ever adds.
 take_samples() { # take_samples NAME
-    local tries=5
+    local tries=3
     rm -f /tmp/samples
     while [ $tries != 0 ]; do
         sample loud
@@ -63,11 +63,14 @@ no more than twice as many of them" at_most "$4" \
         "$(awk -v q="$1" 'BEGIN { print 2 * q }')"
     check "160 MiB are reserved meanwhile" reserve "beside a hostile guest" 160M
     squeezectl release "$granted"
-    add_guest e 96
-    settle
+    check "… and a guest is created" create_guest e 96
     set -- $((($(count_of "$w") - count) * 1000 / ($(now_ms) - from)))
     timing "$1" "writes a second of the hostile guest (not ms)"
     lines=$(($(wc -l < /out/squeezed.log) - lines))
+    xl pause writer # the emulation is too slow for both
+    check "… which boots" boots e
+    xl unpause writer
+    settle
     check "the log has no flood of it ($lines lines, $1 writes a second)" \
         at_most $lines 40
     check "status adds up" adds_up
