@@ -181,6 +181,10 @@ for change in 's|<uuid>.*</uuid>||' 's|<uuid>|&x|' "s|'MiB'|'stone'|" \
     hook 1 prepare begin wrong.xml
     has err 'nothing is reserved'
 done
+# A name longer than any path, of an element that ends where it begins.
+printf '<%0300d/>' 0 | tr 0 x >"$dir/wrong.xml"
+hook 1 prepare begin wrong.xml
+has err 'nested too deeply'
 none_left
 sed "s|'MiB'>512|'GiB'>512|" "$dir/machine.xml" >"$dir/large.xml"
 hook 1 prepare begin large.xml

@@ -200,6 +200,9 @@ on_end(void *arg, const XML_Char *name)
     struct reader *r = arg;
 
     (void)name;
+    /* expat tells of the end of an empty element, be it stopped at its start */
+    if (r->wrong)
+        return;
     for (size_t i = 0; i < sizeof elements / sizeof *elements; i++)
         if (strcmp(r->path, elements[i].path) == 0 && !elements[i].take(r))
             fail(r, elements[i].wrong);
