@@ -12,6 +12,7 @@
 #include <check.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -32,7 +33,14 @@ enum {
 
 static struct rig rig;
 static uint64_t rest_kib; /* free while nobody asks for anything */
-static uint64_t *written; /* shared with the hostile guest */
+/* Shared with the hostile guest.  It stops itself, between two requests: a
+ * process that is stopped in the middle of one holds the C xenstored up, which
+ * waits for the rest (that of a guest comes through a ring, where it doesn't).
+ */
+static struct shared {
+    atomic_uint_fast64_t written;
+    atomic_bool wanted, resting;
+} * shared;
 
 /* ---------------------------------------------------------- the attackers */
 
@@ -78,6 +86,25 @@ fill(enum filling filling, unsigned n, char value[BIG_BYTES])
     return 0;
 }
 
+/* As long as nobody wants the attack. */
+static void
+rest(void)
+{
+    while (!shared->wanted) {
+        shared->resting = true;
+        rig_sleep_ms(1);
+    }
+    shared->resting = false;
+}
+
+static void
+let_attack(bool wanted)
+{
+    shared->wanted = wanted;
+    while (shared->resting == wanted)
+        rig_sleep_ms(1);
+}
+
 static void __attribute__((noreturn)) attack(const struct attack *what)
 {
     struct xs_handle *xs = xs_open(0);
@@ -88,7 +115,10 @@ static void __attribute__((noreturn)) attack(const struct attack *what)
     while (leaves < 4 && what->leaves[leaves])
         leaves++;
     for (unsigned n = 0;; n++) {
-        size_t length = fill(what->filling, n, value);
+        size_t length;
+
+        rest();
+        length = fill(what->filling, n, value);
 
         /* A folder: many keys in it. */
         snprintf(path, sizeof(path), "/local/domain/%d/%s", HOSTILE,
@@ -96,7 +126,7 @@ static void __attribute__((noreturn)) attack(const struct attack *what)
         if (path[strlen(path) - 1] == '/')
             sprintf(path + strlen(path), "%u", n % 50);
         xs_write(xs, XBT_NULL, path, value, (unsigned)length);
-        ++*written;
+        shared->written++;
         if (n % BURST == 0)
             rig_sleep_ms(1);
     }
@@ -211,7 +241,7 @@ static void
 sample(struct side *side, int i)
 {
     int64_t start_us = rig_now_us(), cpu = cpu_us();
-    uint64_t looks = rig.hv->calls[FAKEHV_PHYSINFO], writes = *written;
+    uint64_t looks = rig.hv->calls[FAKEHV_PHYSINFO], writes = shared->written;
     unsigned lines = rig_log_lines(&rig, NULL);
 
     for (enum kind kind = 0; kind < KINDS; kind++)
@@ -219,7 +249,7 @@ sample(struct side *side, int i)
     side->us += rig_now_us() - start_us;
     side->cpu_us += cpu_us() - cpu;
     side->looks += rig.hv->calls[FAKEHV_PHYSINFO] - looks;
-    side->writes += *written - writes;
+    side->writes += shared->written - writes;
     side->lines += rig_log_lines(&rig, NULL) - lines;
 }
 
@@ -243,17 +273,17 @@ measure_of(struct side *side)
 
 /* One sample beside the attacker, one while it is stopped. */
 static void
-measure(pid_t attacker, struct measure *ret_without, struct measure *ret_with)
+measure(struct measure *ret_without, struct measure *ret_with)
 {
     static struct side without, with;
 
     memset(&without, 0, sizeof(without));
     memset(&with, 0, sizeof(with));
     for (int i = 0; i < SAMPLES; i++) {
-        kill(attacker, SIGCONT);
+        let_attack(true);
         rig_sleep_ms(20);
         sample(&with, i);
-        kill(attacker, SIGSTOP);
+        let_attack(false);
         rig_sleep_ms(20);
         sample(&without, i);
     }
@@ -309,9 +339,9 @@ check_all_back(void)
 static void
 set_up(void)
 {
-    written = mmap(NULL, sizeof(*written), PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert(written != MAP_FAILED);
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert(shared != MAP_FAILED);
     rig.balloon = "feature";
     rig_start(&rig);
     for (int i = 1; i <= RIG_GUESTS; i++)
@@ -334,12 +364,14 @@ START_TEST(a_hostile_guest)
 {
     const struct attack *what = &attacks[_i];
     struct measure without, with;
-    pid_t pid = fork();
+    pid_t pid;
 
+    shared->wanted = true;
+    pid = fork();
     if (pid == 0)
         attack(what);
     rig_sleep_ms(100);
-    measure(pid, &without, &with);
+    measure(&without, &with);
     check_sane();
     print("(nobody)", &without);
     print(what->name, &with);
