@@ -273,7 +273,9 @@ keep_range(const struct arguments *arguments, const json_t *params)
     if (answer.end == CLIENT_RESULT)
         domain = find_domain(answer.result, domid);
     warn(params, domain);
-    if (wanted && !domain)
+    if (wanted && answer.end == CLIENT_NO_ANSWER)
+        say("%s", answer.message);
+    else if (wanted && !domain)
         say("domain %" JSON_INTEGER_FORMAT " has gone", domid);
     if (wanted)
         good = domain && keep(arguments, params, domain);
