@@ -228,6 +228,7 @@ main(void)
     Suite *suite = suite_create("ini");
     TCase *tcase = tcase_create("ini");
 
+    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, what_is_read, 0, COUNT(good));
     tcase_add_loop_test(tcase, what_is_refused, 0, COUNT(bad));
     tcase_add_test(tcase, nul_bytes_are_refused);
