@@ -207,13 +207,30 @@ stored_kib(const struct platform *sim, const char *id)
     return 0;
 }
 
-/* What the broker has decided to keep for somebody, and is being stored.  What
- * a domain that reboots still holds is none of it. */
+/* What is to be kept for the next of a domain that reboots, beyond what that
+ * one holds and what is stored. */
+static uint64_t
+staged_beside_kib(const struct platform *sim, const struct ledger *ledger,
+                  const struct sim_domain *d)
+{
+    uint64_t kept = 0;
+
+    if (!d->reboots)
+        return 0;
+    for (size_t i = 0; i < ledger->count; i++)
+        if (is_kept_for(&ledger->entries[i], d))
+            kept += ledger->entries[i].amount_kib;
+    return sub_or_0(kept, committed_kib(sim, d));
+}
+
+/* What the broker has decided to keep for somebody, and is being stored. */
 static uint64_t
 staged_kib(const struct platform *sim, struct broker *broker)
 {
     const struct planner *planner = broker ? broker_planner(broker) : NULL;
     uint64_t sum = 0;
+    size_t count;
+    const struct sim_domain *d = sim_domains(sim, &count);
 
     for (size_t i = 0; planner && i < planner->ledger.count; i++) {
         const struct ledger_entry *e = &planner->ledger.entries[i];
@@ -221,6 +238,8 @@ staged_kib(const struct platform *sim, struct broker *broker)
         if (!e->transferred && !is_of_a_rebooting(sim, e))
             sum += sub_or_0(e->amount_kib, stored_kib(sim, e->id));
     }
+    for (size_t i = 0; planner && i < count; i++)
+        sum += staged_beside_kib(sim, &planner->ledger, &d[i]);
     return sum;
 }
 

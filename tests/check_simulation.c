@@ -409,6 +409,25 @@ START_TEST(a_slow_store_delays_the_answer)
 }
 END_TEST
 
+/* What is kept for a domain that reboots, beyond what it holds, counts from the
+ * decision: others take memory while that is stored. */
+START_TEST(what_is_kept_counts_before_it_is_stored)
+{
+    const char *text = "[host]\nmemory = 1300000\n"
+                       "[domain 7]\ndynamic-min = 493820\n"
+                       "dynamic-max = 497396\n"
+                       "[domain 8]\ndynamic-min = 17620\n"
+                       "dynamic-max = 657140\nactual = 500M\n"
+                       "[event 1]\nat = 21\naction = reboot\ndomid = 7\n"
+                       "[event 2]\nat = after 1 + 1229us\naction = consume\n"
+                       "size = 100M\n";
+
+    run_options(text, (struct simulation_run_options){ .until_us = 60 * S,
+                                                       .latency_us = 2 * MS });
+    ck_assert_uint_eq(results.violation_count, 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------ what is watched
  */
 
@@ -621,6 +640,7 @@ add_tests(TCase *c)
     tcase_add_test(c, reboot_comes_back_or_not);
     tcase_add_test(c, restart_keeps_what_was_granted);
     tcase_add_test(c, a_slow_store_delays_the_answer);
+    tcase_add_test(c, what_is_kept_counts_before_it_is_stored);
     tcase_add_test(c, expectations_that_fail_are_told);
     tcase_add_test(c, the_hook_sees_every_change);
 }

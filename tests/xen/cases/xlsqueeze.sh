@@ -165,10 +165,10 @@ case_interrupted() {
         ) 2> /dev/null &
         xl-squeeze create -q /tmp/brief.cfg >> /tmp/brief.out 2>&1
         status=$?
+        took_ms=$(($(now_ms) - start_ms))
         wait $!
         # It may have been done already.
         if [ $status = 0 ]; then
-            took_ms=$(($(now_ms) - start_ms))
             [ $took_ms -ge $create_ms ] || create_ms=$took_ms
             xl destroy brief
         fi
