@@ -54,6 +54,10 @@ offers squeezectl --socket "$dir/socket" range w = web webmail
 offers squeezectl --socket "$dir/socket" range web 1 = ''
 offers squeezectl --socket "$dir/socket" transfer 0b7e webm = webmail
 offers squeezectl exec 1G -- --h = ''
+pushd "$dir" >/dev/null || exit 99
+offers squeezesim '/touch ran/e;#' '' = ''
+popd >/dev/null || exit 99
+[ ! -e "$dir/ran" ] || { echo "FAILED: a word was run"; failed=1; }
 offers xl-squeeze sa = save
 offers xl-squeeze create --ba = --balloon
 offers xl-squeeze --socket "$dir/socket" save web = web webmail

@@ -96,6 +96,13 @@ one_of '"in_transfer": 9'
 ctl release "$(reservations | sed 's/.*"reservation": "\([^"]*\)".*/\1/')"
 none_left
 
+# Whoever started it didn't want to hear of children.
+what='exec, SIGCHLD ignored'
+env --ignore-signal=CHLD timeout 60 "$build/squeezectl" \
+    --socket "$dir/socket" exec 64M -- true >"$dir/out" 2>"$dir/err" ||
+    fail "$what: exit status $?"
+none_left
+
 # A signal is handed on, and nothing stays.
 what='exec and SIGTERM'
 ctl exec 64M -- sleep 60 >"$dir/out" 2>"$dir/err" &

@@ -56,6 +56,14 @@ prints 'granted'
 exits 0 --verbose "$dir/good.one.ini"
 says 'event 1: 1 x reserve 1000.0 MiB'
 
+### output that is lost
+for option in --help --json --verbose; do
+    "$sim" $option "$dir/good.one.ini" >/dev/full 2>"$dir/err"
+    got=$?
+    [ $got = 2 ] || fail "squeezesim $option >/dev/full: exit $got"
+    says 'standard output'
+done
+
 ### JSON: one line each
 exits 0 --json "$dir/good.one.ini" "$dir/good.one.ini"
 [ "$(wc -l <"$dir/out")" = 2 ] || fail "--json: not one line each"

@@ -500,6 +500,26 @@ START_TEST(a_foreign_target_is_seen)
 }
 END_TEST
 
+static bool
+one_at_768m(void)
+{
+    return !strcmp(target_in_store(1, "target"), "786432");
+}
+
+/* Somebody wrote what we had written, but as another text. */
+START_TEST(a_number_may_have_many_forms)
+{
+    add_managed(1, FLAGS_PV);
+    start(XEN_BALLOON_ALWAYS);
+    apply(1, 524288, 524288, false);
+    run_ms(SOON_MS);
+    write_memory(1, "target", "0524288");
+    run_ms(SOON_MS);
+    apply(1, 786432, 786432, true);
+    ck_assert(wait_for(one_at_768m, LATE_MS));
+}
+END_TEST
+
 enum { MANY = 100 };
 
 static bool
@@ -787,34 +807,41 @@ START_TEST(a_crowd_is_seen_at_once)
 }
 END_TEST
 
-static void __attribute__((noreturn)) make_noise(void)
+static void __attribute__((noreturn)) make_noise(const char *path)
 {
     struct store mine = store;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     store_reopen(&mine);
     for (unsigned i = 0;; i++)
-        store_write(&mine, i % 2 ? "1" : "0",
-                    "/local/domain/1/control/feature-balloon");
+        store_write(&mine, i % 2 ? "1" : "0", "%s", path);
 }
 
-/* A guest that writes its key all the time keeps nobody from starting, and a
- * range from counting. */
+/* A guest that writes its keys all the time, or below them, keeps nobody from
+ * starting, and a range from counting. */
 START_TEST(a_noisy_guest_blocks_nobody)
 {
-    pid_t noise;
+    static const char *const paths[] = {
+        "/local/domain/1/control/feature-balloon",
+        "/local/domain/1/control/feature-poweroff/x",
+    };
+    pid_t noise[3];
 
     add_managed(1, FLAGS_PV);
-    noise = fork();
-    if (noise == 0)
-        make_noise();
+    for (size_t i = 0; i < 3; i++) {
+        noise[i] = fork();
+        if (noise[i] == 0)
+            make_noise(paths[_i]);
+    }
     run_ms(20);
-    start(XEN_BALLOON_FEATURE);
+    start(XEN_BALLOON_AUTO);
     ck_assert(managed(1));
     write_memory(1, "dynamic-max", "524288");
     ck_assert(wait_for(one_at_512m, LATE_MS));
-    kill(noise, SIGKILL);
-    waitpid(noise, NULL, 0);
+    for (size_t i = 0; i < 3; i++) {
+        kill(noise[i], SIGKILL);
+        waitpid(noise[i], NULL, 0);
+    }
 }
 END_TEST
 
@@ -1059,6 +1086,7 @@ suite(void)
     tcase_add_test(settings, the_newest_target_counts);
     tcase_add_test(settings, a_domain_that_went_is_no_error);
     tcase_add_test(settings, a_foreign_target_is_seen);
+    tcase_add_test(settings, a_number_may_have_many_forms);
     tcase_add_test(settings, many_targets_go_in_batches);
     tcase_add_test(ledger, the_ledger_survives);
     tcase_add_test(ledger, a_transfer_sets_the_limit);
@@ -1068,7 +1096,7 @@ suite(void)
     tcase_add_test(lives, domains_come_and_go);
     tcase_add_test(lives, xenstored_tells_of_domains);
     tcase_add_test(lives, a_crowd_is_seen_at_once);
-    tcase_add_test(lives, a_noisy_guest_blocks_nobody);
+    tcase_add_loop_test(lives, a_noisy_guest_blocks_nobody, 0, 2);
     tcase_add_test(lives, xenstored_restarts);
     tcase_add_test(lives, xenstored_hangs);
     tcase_add_test(lives, xenstored_comes_late);

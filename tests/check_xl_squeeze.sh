@@ -443,6 +443,17 @@ for moment in 0 1 2 2.5 3 3.5 4; do
         esac
     done
 done
+# While the broker takes its time.
+start_host
+what='SIGTERM before the broker answers'
+unset FAKE_BUILD FAKE_HELD
+kill -STOP "$broker"
+launch create "$dir/pv.cfg"
+connected() { readlink "/proc/$pid"/fd/* 2>/dev/null | grep -q '^socket:'; }
+await connected
+stop TERM
+kill -CONT "$broker"
+taken_back 143
 # A second one, and a third, while everything is being taken back.
 start_host
 what='three signals'

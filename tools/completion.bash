@@ -67,7 +67,8 @@ _squeezed_complete() {
         return 0
     fi
     if [ -z "$label" ]; then
-        read -r -a labels < <(sed -n "s/^$verb //p" <<<"$verbs")
+        read -r -a labels < <(awk -v verb="$verb" \
+            '$1 == verb { sub(/^[^ ]+ ?/, ""); print }' <<<"$verbs")
         label=${labels[wanted]-}
     fi
     case $label in

@@ -382,9 +382,14 @@ show_store(const struct screen *screen, const json_t *store)
         fputs("xenstore: NOT CONNECTED: ", screen->out);
         put_clean(screen->out, why ? why : "only what is known is shown");
         fputc('\n', screen->out);
-    } else if (number_of(store, "reconnects") > 0)
+    } else if (why) {
+        fputs("xenstore: connected, but: ", screen->out);
+        put_clean(screen->out, why);
+        fputc('\n', screen->out);
+    } else if (number_of(store, "reconnects") > 0) {
         fprintf(screen->out, "xenstore: connected, %" PRId64 " reconnects\n",
                 number_of(store, "reconnects"));
+    }
 }
 
 void

@@ -572,6 +572,8 @@ main(int argc, char **argv)
     int status = EXIT_DONE;
 
     signal(SIGPIPE, SIG_IGN);
+    /* Ignored by who started us, no child would ever be seen to end. */
+    signal(SIGCHLD, SIG_DFL);
     if (!arguments_parse(&arguments, verbs, argc, argv, message,
                          sizeof(message))) {
         fputs("squeezectl: ", stderr);

@@ -153,6 +153,26 @@ fill_long_options(struct option options[OPTION_COUNT + 1])
     options[OPTION_COUNT] = (struct option){ 0 };
 }
 
+static enum exit_status
+file_failed(const char *path)
+{
+    fprintf(stderr, "squeezesim: %s: %s\n", path, strerror(errno));
+    return EXIT_USAGE;
+}
+
+/* The status, unless something that was printed is lost. */
+static enum exit_status
+end_output(enum exit_status status)
+{
+    bool lost = ferror(stdout) != 0;
+
+    if (fclose(stdout) == 0 && !lost)
+        return status;
+    if (lost)
+        errno = EIO;
+    return file_failed("standard output");
+}
+
 /* --help and --version end the process. */
 static bool
 parse_options(struct settings *s, int argc, char *argv[])
@@ -164,11 +184,11 @@ parse_options(struct settings *s, int argc, char *argv[])
     while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (code == OPTION_HELP || code == 'h') {
             print_help(stdout);
-            exit(EXIT_GOOD);
+            exit(end_output(EXIT_GOOD));
         }
         if (code == OPTION_VERSION) {
             puts("squeezesim " PACKAGE_VERSION);
-            exit(EXIT_GOOD);
+            exit(end_output(EXIT_GOOD));
         }
         if (!take_option(s, code, optarg))
             return false;
@@ -249,13 +269,6 @@ run_traced(const struct settings *s, const struct scenario *scenario,
         fprintf(stderr, "%s: the simulation could not be carried out\n",
                 scenario->name);
     return good ? report(s, scenario, results) : EXIT_BROKEN;
-}
-
-static enum exit_status
-file_failed(const char *path)
-{
-    fprintf(stderr, "squeezesim: %s: %s\n", path, strerror(errno));
-    return EXIT_USAGE;
 }
 
 /* The trace goes to its file, or for a picture alone to one that nobody
@@ -345,7 +358,7 @@ convert(const char *path)
     char message[300];
 
     if (sim_from_status(path, stdout, message, sizeof message))
-        return fflush(stdout) == 0 ? EXIT_GOOD : file_failed("stdout");
+        return EXIT_GOOD;
     fprintf(stderr, "squeezesim: %s\n", message);
     return EXIT_USAGE;
 }
@@ -367,5 +380,5 @@ main(int argc, char *argv[])
             status = run_all(&s, argv + optind, (size_t)(argc - optind));
     }
     free(s.sets);
-    return (int)status;
+    return (int)end_output(status);
 }

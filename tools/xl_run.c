@@ -116,6 +116,7 @@ int
 xl_become(const char *const *argv)
 {
     unblock_signals();
+    signal(SIGPIPE, SIG_DFL);
     execvp(argv[0], (char *const *)(uintptr_t)argv);
     fprintf(stderr, "xl-squeeze: can't run %s: %s\n", argv[0], strerror(errno));
     return XL_NOT_STARTED;

@@ -143,6 +143,8 @@ main(int argc, char **argv)
     char message[300];
 
     signal(SIGPIPE, SIG_IGN);
+    /* Ignored by who started us, no child would ever be seen to end. */
+    signal(SIGCHLD, SIG_DFL);
     if (!xl_options_parse(&options, verbs, argc, (const char *const *)argv,
                           message, sizeof(message))) {
         fputs("xl-squeeze: ", stderr);

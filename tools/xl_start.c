@@ -357,6 +357,8 @@ xl_start(const struct xl_options *options)
     if (options->dry_run)
         return xl_become(options->plain);
     start_ask_status(&s, &answer);
+    if (s.signal)
+        xl_end_by_signal(s.signal);
     if (answer.end == CLIENT_NO_ANSWER) {
         status = xl_without_broker(options, answer.message);
     } else if (answer.end != CLIENT_RESULT) {

@@ -66,10 +66,12 @@ struct domain_text {
     char range_error[160]; /* what is wrong with its range; empty: nothing */
 };
 
+enum { PLATFORM_WHY = 192 };
+
 struct platform_health {
     bool connected;
-    unsigned reconnects; /* since the start */
-    char why[160];       /* what is the matter; empty: nothing */
+    unsigned reconnects;    /* since the start */
+    char why[PLATFORM_WHY]; /* what is the matter; empty: nothing */
 };
 
 struct platform_ops {

@@ -60,8 +60,8 @@ describe_trouble(const struct xen_platform *xen, char *text, size_t size)
     case TROUBLE_RANGES:
         snprintf(text, size,
                  "xenstored was restarted without its content: %zu domains "
-                 "have lost their ranges; write their dynamic-min and "
-                 "dynamic-max again",
+                 "have lost their ranges, and their kernels hear of no "
+                 "target until they are started anew",
                  xen_cache_lost_ranges(xen->cache));
         break;
     case TROUBLE_NONE:
@@ -74,7 +74,7 @@ describe_trouble(const struct xen_platform *xen, char *text, size_t size)
 static void
 say(struct xen_platform *xen)
 {
-    char text[160];
+    char text[PLATFORM_WHY];
     enum trouble trouble = describe_trouble(xen, text, sizeof(text));
 
     if (xen->said_any && trouble == xen->said)

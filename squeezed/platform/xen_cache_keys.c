@@ -314,6 +314,16 @@ of_token(const struct xen_cache *cache, const char *token, bool *ret_ours)
     return domain && domain->serial == serial ? domain : NULL;
 }
 
+/* Below its own keys a guest may write what it likes. */
+static bool
+is_of_the_guest(const struct xen_domain *domain, const char *path)
+{
+    char root[XEN_KEY_PATH];
+
+    snprintf(root, sizeof(root), KEY_DOMAIN "/control/", domain->domid);
+    return !strncmp(path, root, strlen(root));
+}
+
 /* Something else than a key of ours changed: the folder, what is above it, or
  * another key in it. */
 static void
@@ -322,6 +332,8 @@ memory_event(struct xen_domain *domain, const char *path)
     char root[XEN_KEY_PATH];
     size_t length;
 
+    if (is_of_the_guest(domain, path))
+        return;
     snprintf(root, sizeof(root), KEY_MEMORY, domain->domid);
     length = strlen(root);
     if (!strcmp(path, root) && !domain->fired[XEN_WATCH_MEMORY])

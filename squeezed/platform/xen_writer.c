@@ -143,8 +143,11 @@ add_guard(struct script *script, const struct xen_domain *domain)
 {
     const struct xen_value *target = &domain->values[XEN_KEY_TARGET];
     const struct xen_value *squeezed = &domain->values[XEN_KEY_SQUEEZED_TARGET];
+    /* Where it is our number, it may be written in another way than ours. */
     const struct xen_value *last =
-        squeezed->state == XEN_VALUE_GOOD ? squeezed : target;
+        squeezed->state == XEN_VALUE_GOOD && squeezed->number != target->number
+            ? squeezed
+            : target;
     size_t i = script->guards;
 
     /* As it stands there; longer ones are known by their beginning only. */
