@@ -61,8 +61,6 @@ static void
 was_written(void *arg, enum err error, const char *value, size_t length);
 static void
 submit(struct store_requests *all);
-static void
-drop(struct store_request *r);
 
 /* Only where leaf says value still. */
 static void
@@ -455,13 +453,10 @@ was_transferred(void *arg, const struct result *result)
 {
     struct store_request *r = arg;
 
-    if (r->gone) {
-        r->phase = PHASE_DONE;
-        drop(r);
-        return;
-    }
     if (result->error)
         set_error(r, result->error, "%s", result->message);
+    /* If its folder has gone, or is another one: that can't be announced then,
+     * so it is read and judged anew. */
     decide(r, result->error ? OUTCOME_NOT_TRANSFERRED : OUTCOME_TRANSFERRED);
 }
 
@@ -560,10 +555,6 @@ withdraw(struct store_request *r)
 static void
 drop(struct store_request *r)
 {
-    if (r->phase == PHASE_MOVING) {
-        r->gone = true; /* until that is answered */
-        return;
-    }
     withdraw(r);
     count(r, false);
     store_request_forget(r);
@@ -577,12 +568,12 @@ store_request_judge(struct store_request *r,
                 (r->phase != PHASE_DONE && r->phase != PHASE_IDLE &&
                  strcmp(text_of(&v[FIELD_TICKET]), r->ticket) != 0);
 
+    if (r->phase == PHASE_MOVING)
+        return; /* what becomes of it is the broker's until that is answered */
     if (!v[FIELD_NODE].there) {
         drop(r);
         return;
     }
-    if (r->phase == PHASE_MOVING)
-        return;
     if (over)
         withdraw(r);
     if (r->phase == PHASE_IDLE)

@@ -65,7 +65,7 @@ struct store_request {
     bool busy;      /* being read or written */
     bool dirty;     /* and something has changed since */
     bool retry;     /* something failed: again at the next tick */
-    bool gone;      /* its folder has: it goes with what is under way */
+    bool gone;      /* forgotten, once what is under way has come back */
     bool to_queue;  /* what is being written makes it queued */
     bool forgotten; /* ... or is the last word on one that isn't counted */
     /* As asked for. */

@@ -150,6 +150,13 @@ set_up(void)
 }
 
 static void
+set_up_proxied(void)
+{
+    rig.proxied = true;
+    set_up();
+}
+
+static void
 tear_down(void)
 {
     ck_assert(!rig_died(&rig));
@@ -468,6 +475,105 @@ START_TEST(the_folder_goes)
 }
 END_TEST
 
+/* ------------------------------------------------- with xenstored refusing */
+
+/* At the next such request of squeezed's. */
+static void
+fault_at(enum proxy_fault fault, const char *only, bool hold)
+{
+    struct proxy_plan *plan = (struct proxy_plan *)(uintptr_t)rig.proxy.plan;
+
+    proxy_reset(&rig.proxy);
+    plan->fault = fault;
+    plan->hold = hold;
+    snprintf(plan->error, sizeof(plan->error), "EIO");
+    snprintf(plan->only, sizeof(plan->only), "%s", only);
+    plan->at = 1;
+}
+
+static void
+wait_fault(void)
+{
+    int64_t end_us = rig_now_us() + SOON_MS * US_PER_MS;
+
+    while (!rig.proxy.plan->done && rig_now_us() < end_us)
+        rig_sleep_ms(1);
+    ck_assert(rig.proxy.plan->done);
+}
+
+/* All that was written before has been read. */
+static void
+wait_read(const char *id)
+{
+    request(id, 4);
+    wait_state(id, "queued");
+}
+
+/* Granted, and its transfer is on its way to xenstored, which fault awaits. */
+static void
+move_one(const char *id, enum proxy_fault fault)
+{
+    request(id, SMALL_KIB);
+    wait_state(id, "granted");
+    fault_at(fault, "write /squeezed/state/anonymous/", true);
+    put(id, "transfer", "2");
+    wait_fault();
+}
+
+START_TEST(removed_while_moving)
+{
+    move_one("m", _i ? PROXY_FAIL : PROXY_NOTHING);
+    store_remove(&rig.store, ROOT "/m");
+    wait_read("r1");
+    rig.proxy.plan->hold = false;
+    wait_state("r1", "granted");
+    store_remove(&rig.store, ROOT "/r1");
+    /* The domain has it, or nobody. */
+    wait_reservations(_i ? 0 : 1);
+    ck_assert_str_eq(get("m", "state"), "");
+}
+END_TEST
+
+START_TEST(anew_while_moving)
+{
+    move_one("m", _i ? PROXY_FAIL : PROXY_NOTHING);
+    store_remove(&rig.store, ROOT "/m");
+    wait_read("r1");
+    request("m", SMALL_KIB);
+    wait_read("r2");
+    ck_assert(!rig_died(&rig));
+    rig.proxy.plan->hold = false;
+    wait_state("m", "granted");
+    wait_state("r2", "granted");
+    wait_reservations(_i ? 3 : 4);
+}
+END_TEST
+
+static void
+sleep_up_to(struct random *r, uint64_t ns)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = (long)random_below(r, ns) }, NULL);
+}
+
+/* Removed, and made anew, at any instant of a transfer. */
+START_TEST(moved_anywhere)
+{
+    struct random r = random_seed(__func__, 0);
+    const unsigned runs = (unsigned)random_runs(100);
+
+    for (unsigned run = 0; run < runs; run++) {
+        request("m", 4);
+        wait_state("m", "granted");
+        put("m", "transfer", "2");
+        sleep_up_to(&r, 1000000);
+        store_remove(&rig.store, ROOT "/m");
+        sleep_up_to(&r, 1000000);
+    }
+    request("m", 4);
+    wait_state("m", "granted");
+}
+END_TEST
+
 /* ----------------------------------------------------------------- crowds */
 
 static unsigned
@@ -516,12 +622,12 @@ START_TEST(ten_thousand)
 END_TEST
 
 static TCase *
-add_case(Suite *suite, const char *name, double timeout_s)
+add_case(Suite *suite, const char *name, void (*begin)(void), double timeout_s)
 {
     TCase *tcase = tcase_create(name);
 
     tcase_set_timeout(tcase, timeout_s);
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_checked_fixture(tcase, begin, tear_down);
     suite_add_tcase(suite, tcase);
     return tcase;
 }
@@ -530,8 +636,9 @@ int
 main(void)
 {
     Suite *suite = suite_create("requests by xenstore");
-    TCase *lives = add_case(suite, "lives", 60);
-    TCase *crowds = add_case(suite, "crowds", 180);
+    TCase *lives = add_case(suite, "lives", set_up, 60);
+    TCase *faults = add_case(suite, "faults", set_up_proxied, 60);
+    TCase *crowds = add_case(suite, "crowds", set_up, 180);
 
     if (!store_possible())
         return 77;
@@ -550,6 +657,9 @@ main(void)
     tcase_add_test(lives, xenstored_restarts);
     tcase_add_test(lives, released_by_others);
     tcase_add_test(lives, the_folder_goes);
+    tcase_add_test(lives, moved_anywhere);
+    tcase_add_loop_test(faults, removed_while_moving, 0, 2);
+    tcase_add_loop_test(faults, anew_while_moving, 0, 2);
     tcase_add_test(crowds, ten_thousand);
     return run_suite(suite, CK_FORK_GETENV);
 }

@@ -16,7 +16,7 @@
 
 #include <xen/io/xs_wire.h>
 
-enum { PAIRS = 16, BODY_MAX = 1 << 20 };
+enum { PAIRS = 16, BODY_MAX = 1 << 20, HELD_MS = 2 };
 
 struct message {
     struct xsd_sockmsg header;
@@ -31,6 +31,8 @@ struct pair {
     uint32_t id; /* of that request */
     uint64_t requests;
     bool faulty; /* its answer brings the fault */
+    bool held;   /* it hasn't gone on yet; that is this one: */
+    struct message request;
 };
 
 static struct proxy_plan *plan;
@@ -100,6 +102,8 @@ cut(struct pair *pair)
 {
     close(pair->client);
     close(pair->server);
+    if (pair->held)
+        free(pair->request.body);
     *pair = (struct pair){ .client = -1, .server = -1 };
 }
 
@@ -212,8 +216,9 @@ kill_client(const struct pair *pair)
     }
 }
 
+/* For people, and for plan->only. */
 static void
-note(const struct message *request)
+describe(const struct message *request, char what[sizeof(plan->what)])
 {
     static const char *const names[] = {
         [XS_DIRECTORY] = "directory",
@@ -229,8 +234,7 @@ note(const struct message *request)
     const char *name =
         type < sizeof(names) / sizeof(names[0]) ? names[type] : NULL;
 
-    plan->done = true;
-    snprintf(plan->what, sizeof(plan->what), "%s %.100s", name ? name : "?",
+    snprintf(what, sizeof(plan->what), "%s %.100s", name ? name : "?",
              request->body);
 }
 
@@ -257,6 +261,7 @@ break_before(struct pair *pair, const struct message *request)
         return true;
     case PROXY_KILL_AFTER:
     case PROXY_CUT_AFTER:
+    case PROXY_NOTHING:
         break;
     }
     return false;
@@ -272,11 +277,54 @@ is_harmless(const struct message *request)
 }
 
 static bool
+is_meant(const struct message *request)
+{
+    char what[sizeof(plan->what)];
+
+    describe(request, what);
+    return !is_harmless(request) &&
+           strncmp(what, plan->only, strlen(plan->only)) == 0;
+}
+
+static bool
 is_due(const struct pair *pair)
 {
     if (plan->again)
         return plan->at && pair->requests >= plan->at;
     return plan->at && plan->requests >= plan->at && !plan->done;
+}
+
+static void
+hold(struct pair *pair, const struct message *request)
+{
+    pair->request = *request;
+    pair->request.body = malloc(request->header.len + 1);
+    if (!pair->request.body)
+        die("malloc");
+    memcpy(pair->request.body, request->body, request->header.len + 1);
+    pair->held = true;
+}
+
+static void
+pass_on(struct pair *pair, const struct message *request, bool faulty)
+{
+    if (faulty && break_before(pair, request))
+        return;
+    pair->faulty = faulty && plan->fault != PROXY_NOTHING;
+    pair->waits = true;
+    pair->id = request->header.req_id;
+    if (!send_message(pair->server, &request->header, request->body))
+        cut(pair);
+}
+
+static void
+let_go(struct pair *pair)
+{
+    struct message request = pair->request;
+
+    pair->held = false;
+    pass_on(pair, &request, true);
+    free(request.body);
 }
 
 static void
@@ -291,16 +339,15 @@ take_request(struct pair *pair)
     }
     plan->requests++;
     pair->requests++;
-    faulty = is_due(pair) && !is_harmless(&request);
-    if (faulty)
-        note(&request);
-    if (faulty && break_before(pair, &request))
-        return;
-    pair->faulty = faulty;
-    pair->waits = true;
-    pair->id = request.header.req_id;
-    if (!send_message(pair->server, &request.header, request.body))
-        cut(pair);
+    faulty = is_due(pair) && is_meant(&request);
+    if (faulty) {
+        describe(&request, plan->what);
+        plan->done = true;
+    }
+    if (faulty && plan->hold)
+        hold(pair, &request);
+    else
+        pass_on(pair, &request, faulty);
 }
 
 static void
@@ -353,12 +400,15 @@ static void
 run_once(int listener)
 {
     struct pollfd fds[1 + 2 * PAIRS];
+    bool holds = false;
 
     fds[0] = (struct pollfd){ .fd = listener, .events = POLLIN };
     for (int i = 0; i < PAIRS; i++) {
         struct pair *pair = &pairs[i];
-        bool reads = pair->client >= 0 && !pair->waits && !pair->stalls;
+        bool reads =
+            pair->client >= 0 && !pair->waits && !pair->stalls && !pair->held;
 
+        holds |= pair->held;
         fds[1 + 2 * i] = (struct pollfd){
             .fd = pair->client,
             .events = reads ? POLLIN : 0,
@@ -366,13 +416,15 @@ run_once(int listener)
         fds[2 + 2 * i] =
             (struct pollfd){ .fd = pair->server, .events = POLLIN };
     }
-    if (poll(fds, 1 + 2 * PAIRS, -1) < 0)
+    if (poll(fds, 1 + 2 * PAIRS, holds ? HELD_MS : -1) < 0)
         return;
     for (int i = 0; i < PAIRS; i++) {
         struct pair *pair = &pairs[i];
 
         if (pair->client >= 0 && fds[2 + 2 * i].revents)
             take_answer(pair);
+        if (pair->held && !plan->hold)
+            let_go(pair);
         if (pair->client < 0)
             continue;
         if (fds[1 + 2 * i].revents & POLLIN)
@@ -444,6 +496,8 @@ proxy_reset(struct proxy *proxy)
 
     shared->at = 0;
     shared->again = false;
+    shared->only[0] = '\0';
+    shared->hold = false;
     shared->delay_us = 0;
     shared->done = false;
     shared->requests = 0;

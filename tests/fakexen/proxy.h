@@ -19,7 +19,8 @@ enum proxy_fault {
     PROXY_CUT_AFTER,   /* the same once it was carried out */
     PROXY_FAIL,        /* refused with plan->error, and not carried out */
     PROXY_GARBAGE,     /* answered with plan->garbage, and not carried out */
-    PROXY_STALL        /* never answered, nor is what follows */
+    PROXY_STALL,       /* never answered, nor is what follows */
+    PROXY_NOTHING      /* carried out: for plan->hold */
 };
 
 /* Answers that no xenstored gives. */
@@ -41,7 +42,10 @@ struct proxy_plan {
     uint64_t requests; /* so many came */
     uint64_t at; /* this one (or the next that can) has the fault; 0: none */
     enum proxy_fault fault;
-    bool again; /* not once, but at that request of each connection */
+    bool again;     /* not once, but at that request of each connection */
+    char only[100]; /* only at those whose `what` begins so; "": any */
+    bool hold; /* the fault comes once this is false; until then nothing goes
+                * on on its connection, but on the others */
     char error[16];
     enum proxy_garbage garbage;
     uint32_t delay_us; /* before each answer */
