@@ -124,6 +124,13 @@ broker_order(struct broker *broker, uint32_t domid,
              const struct domain_order *order, int64_t now_us,
              broker_reply *reply, void *arg);
 
+/* The same, without another look, for who has just found the domain through
+ * broker_planner(): one for each of thousands would take seconds. */
+void
+broker_order_seen(struct broker *broker, const struct domain *domain,
+                  const struct domain_order *order, int64_t now_us,
+                  broker_reply *reply, void *arg);
+
 /* A domain's weight, as long as it is there. */
 void
 broker_set_shares(struct broker *broker, uint32_t domid, uint32_t shares);

@@ -78,25 +78,14 @@ clamp_ceiling(const struct domain_facts *f, uint64_t kib)
                    page_up(max_u64(f->static_min_kib, f->dynamic_min_kib)));
 }
 
-void
-broker_order(struct broker *b, uint32_t domid,
-             const struct domain_order *wanted, int64_t now_us,
-             broker_reply *reply, void *arg)
+static void
+order_of(struct broker *b, const struct domain *d, struct domain_order order,
+         broker_reply *reply, void *arg)
 {
-    struct domain_order order = *wanted;
+    uint32_t domid = d->facts.domid;
     struct pending *w;
-    struct domain *d;
     char what[48];
 
-    b->now_us = max_i64(b->now_us, now_us);
-    if (broker_refuse_unloaded(b, reply, arg))
-        return;
-    d = broker_find_domain(b, domid);
-    if (!d) {
-        broker_reply_error(reply, arg, ERR_UNKNOWN_DOMAIN, "domid",
-                           "there is no domain %" PRIu32, domid);
-        return;
-    }
     if (refuse_order(&d->facts, &order, reply, arg))
         return;
     order.target_kib = clamp_ceiling(&d->facts, order.target_kib);
@@ -104,4 +93,31 @@ broker_order(struct broker *b, uint32_t domid,
     w = broker_pending_new(b, order_stored, what, reply, arg);
     if (w)
         b->platform->ops->order(b->platform, domid, &order, broker_stored, w);
+}
+
+void
+broker_order(struct broker *b, uint32_t domid, const struct domain_order *order,
+             int64_t now_us, broker_reply *reply, void *arg)
+{
+    const struct domain *d;
+
+    b->now_us = max_i64(b->now_us, now_us);
+    if (broker_refuse_unloaded(b, reply, arg))
+        return;
+    d = broker_find_domain(b, domid);
+    if (d)
+        order_of(b, d, *order, reply, arg);
+    else
+        broker_reply_error(reply, arg, ERR_UNKNOWN_DOMAIN, "domid",
+                           "there is no domain %" PRIu32, domid);
+}
+
+void
+broker_order_seen(struct broker *b, const struct domain *d,
+                  const struct domain_order *order, int64_t now_us,
+                  broker_reply *reply, void *arg)
+{
+    b->now_us = max_i64(b->now_us, now_us);
+    if (!broker_refuse_unloaded(b, reply, arg))
+        order_of(b, d, *order, reply, arg);
 }

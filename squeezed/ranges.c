@@ -206,7 +206,7 @@ was_applied(void *arg, const struct result *result)
 }
 
 static void
-apply(struct known *k, const struct wish *wish, const struct domain_facts *f,
+apply(struct known *k, const struct wish *wish, const struct domain *d,
       const char *name)
 {
     const struct domain_order order = { .kind = ORDER_RANGE,
@@ -217,11 +217,11 @@ apply(struct known *k, const struct wish *wish, const struct domain_facts *f,
     log_info("domain %u (%s) gets the range %s to %s, by %s", k->domid, name,
              format_size((int64_t)wish->min_kib, min),
              format_size((int64_t)wish->max_kib, max), wish->from);
-    if (*floor_warning(wish->min_kib, f->static_max_kib, warning))
+    if (*floor_warning(wish->min_kib, d->facts.static_max_kib, warning))
         log_warning("domain %u (%s): dynamic-min %s", k->domid, name, warning);
     k->pending = true;
-    broker_order(k->ranges->broker, k->domid, &order, k->ranges->now_us,
-                 was_applied, k);
+    broker_order_seen(k->ranges->broker, d, &order, k->ranges->now_us,
+                      was_applied, k);
 }
 
 /* Without its name no rule can be found, without static-max none applied. */
@@ -234,8 +234,9 @@ complete(const struct domain_facts *f, const char *name)
 }
 
 static void
-consider(struct known *k, const struct domain_facts *f)
+consider(struct known *k, const struct domain *d)
 {
+    const struct domain_facts *f = &d->facts;
     struct ranges *r = k->ranges;
     struct domain_text text = { .name = "" };
     char name[RANGE_NAME];
@@ -258,7 +259,7 @@ consider(struct known *k, const struct domain_facts *f)
     k->settled = k->is_applied = true;
     k->applied = wish;
     if (differs && wish.has_range)
-        apply(k, &wish, f, name);
+        apply(k, &wish, d, name);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -289,7 +290,7 @@ ranges_run(struct ranges *r, int64_t now_us)
             continue;
         d = host_find(&planner->host, k->domid);
         if (d)
-            consider(k, &d->facts);
+            consider(k, d);
         if (!k->settled)
             next_us = min_i64(next_us, now_us + (now_us - k->since_us < EARLY_US
                                                      ? AGAIN_US

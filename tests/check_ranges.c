@@ -358,6 +358,37 @@ START_TEST(default_range)
 }
 END_TEST
 
+static const struct platform_ops *real_ops;
+static struct platform_ops counting_ops;
+static unsigned looks;
+
+static enum err
+counted_look(struct platform *p, int64_t now_us, struct snapshot *ret)
+{
+    looks++;
+    return real_ops->look(p, now_us, ret);
+}
+
+/* A look at all of them for each of them would take seconds. */
+START_TEST(many_at_once)
+{
+    start_host("[domain 1]\ncount = 300\nstatic-max = 32M\nactual = 32M\n", 0);
+    real_ops = platform->ops;
+    counting_ops = *real_ops;
+    counting_ops.look = counted_look;
+    platform->ops = &counting_ops;
+    options.default_percent = 50;
+    ranges_reload(ranges, &options);
+    looks = 0;
+    ranges_run(ranges, now);
+    ck_assert_uint_le(looks, 2);
+    platform->ops = real_ops;
+    run_for(US_PER_S);
+    check_range("dom1-300", 16 * MIB, 32 * MIB);
+    end_host();
+}
+END_TEST
+
 START_TEST(changed_rules)
 {
     uint64_t min_kib = 512 * MIB, max_kib = GIB;
@@ -441,6 +472,7 @@ main(void)
     tcase_add_test(files, floors);
     tcase_add_test(hosts, applied_when_it_appears);
     tcase_add_test(hosts, default_range);
+    tcase_add_test(hosts, many_at_once);
     tcase_add_test(hosts, changed_rules);
     tcase_add_test(hosts, migrating_domains);
     suite_add_tcase(suite, files);

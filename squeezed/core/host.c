@@ -141,6 +141,13 @@ host_reboot_own_kib(const struct domain *d)
                    host_reboot_kib(d));
 }
 
+static bool
+carries(const struct domain *d, const struct ledger_entry *e)
+{
+    return (d->facts.flags & (DOMAIN_SHUTDOWN | DOMAIN_DYING)) &&
+           memcmp(d->facts.uuid, e->uuid, UUID_BYTES) == 0;
+}
+
 /* The domain that still holds what is kept for the next one; NULL if it has
  * gone. */
 static struct domain *
@@ -148,13 +155,15 @@ carrier_of(const struct host *host, const struct ledger_entry *e)
 {
     if (!e->reboots || e->transferred)
         return NULL;
-    for (size_t i = 0; i < host->count; i++) {
-        struct domain *d = &host->domains[i];
+    if (e->has_elder) {
+        struct domain *d = host_find(host, e->elder_domid);
 
-        if ((d->facts.flags & (DOMAIN_SHUTDOWN | DOMAIN_DYING)) &&
-            memcmp(d->facts.uuid, e->uuid, UUID_BYTES) == 0)
+        if (d && carries(d, e))
             return d;
     }
+    for (size_t i = 0; i < host->count; i++)
+        if (carries(&host->domains[i], e))
+            return &host->domains[i];
     return NULL;
 }
 
