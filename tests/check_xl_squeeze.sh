@@ -395,7 +395,7 @@ calls() { # calls COUNT: xl has been called so often
 }
 # Starts xl-squeeze with signals as a terminal gives them.
 launch() { # launch ARGUMENT...
-    env --default-signal=INT "$build/xl-squeeze" --socket "$dir/socket" \
+    env --default-signal=INT,TERM,HUP "$build/xl-squeeze" --socket "$dir/socket" \
         "$@" >"$dir/out" 2>"$dir/err" &
     pid=$!
     await grep -qx xl-squeeze "/proc/$pid/comm"
