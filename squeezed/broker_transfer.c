@@ -31,6 +31,12 @@ transfer_stored(struct pending *w, enum err error)
         ledger_untransfer(&b->planner.ledger, e);
         e->retry_us = b->now_us + RETRY_US;
     }
+    /* It is being removed; if that fails, too, it is the domain's as before,
+     * and the store is told again. */
+    if (error && e && e->state == ENTRY_LEAVING && e->transferred) {
+        ledger_confirm(&b->planner.ledger, e);
+        e->rewrite_us = b->now_us;
+    }
     if (error) {
         broker_reply_not_stored(w, error);
         return;

@@ -478,6 +478,35 @@ struct story {
     bool released[CALLS]; /* asked for, whether answered or not */
 };
 
+/* A domain's reservation that could be neither stored as its own nor removed
+ * is tried again, and its promise ends as any other. */
+START_TEST(neither_transferred_nor_released)
+{
+    struct reply r, t = { 0 }, d = { 0 };
+    const struct ledger_entry *e, *stored;
+    size_t n;
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(GIB, &r);
+    sim_set_latency(world.platform, 100 * US_PER_MS);
+    sim_fail_persist(world.platform, 1, ERR_IO);
+    broker_transfer(world.broker, r.id, 1, false, world.now_us, take_reply, &t);
+    sim_fail_persist(world.platform, 1, ERR_IO);
+    broker_release(world.broker, r.id, world.now_us, take_reply, &d);
+    run_for(3 * SECOND);
+    ck_assert_int_eq(t.error, ERR_NOT_READY);
+    ck_assert_int_eq(d.error, ERR_NOT_READY);
+    e = broker_reservation(world.broker, r.id);
+    ck_assert_ptr_nonnull(e);
+    ck_assert(!e->storing);
+    stored = sim_ledger(world.platform, &n);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_int_eq(stored->transferred, e->transferred);
+    stop();
+}
+END_TEST
+
 /* Every reservation that was answered and never given back is stored, and the
  * broker counts what is stored, once. */
 static void
@@ -557,6 +586,7 @@ main(void)
     tcase_add_test(tcase, a_domid_that_came_back_was_promised_nothing);
     tcase_add_test(tcase, written_back_once_that_is_possible);
     tcase_add_test(tcase, written_back_after_a_release_that_failed);
+    tcase_add_test(tcase, neither_transferred_nor_released);
     tcase_add_loop_test(tcase, killed_anywhere, 0, 300);
     return run_broker_suite("broker_store", tcase);
 }
