@@ -182,7 +182,7 @@ start_reading(struct store_request *r)
         return;
     }
     r->busy = true;
-    r->dirty = false;
+    r->dirty = r->retry = false;
     r->all->reading++;
     LIST_INSERT_HEAD(&r->all->readings, reading, link);
     reading->r = r;
@@ -209,14 +209,25 @@ has_folder(const struct store_requests *all, const char *ticket)
     return false;
 }
 
+static bool
+some_unread(const struct store_requests *all)
+{
+    const struct store_request *r;
+
+    LIST_FOREACH(r, &all->list, link)
+    if (r->retry)
+        return true;
+    return false;
+}
+
 /* Folders that were removed while no broker was there: their reservations are
- * nobody's. */
+ * nobody's.  What could not be read isn't taken for removed. */
 static void
 sweep(struct store_requests *all)
 {
     struct planner *planner = broker_planner(all->broker);
 
-    if (!planner)
+    if (!planner || some_unread(all))
         return;
     all->swept = true;
     for (size_t i = 0; i < planner->ledger.count; i++) {
@@ -275,6 +286,15 @@ listed(void *arg, enum err error, const char *names, size_t length)
     const char *end = error ? names : names + length;
 
     all->listing = error == ERR_NOT_READY;
+    if (error && error != ERR_NOT_READY && error != ERR_NOT_FOUND) {
+        if (!all->unlisted)
+            log_warning(KEY_REQUESTS " can't be listed: %s; trying again",
+                        err_name(error));
+        all->unlisted = all->overflow = true;
+        store_requests_tick_soon(all);
+    } else if (!error) {
+        all->unlisted = false;
+    }
     for (; !error && names < end; names += strlen(names) + 1) {
         struct store_request *r = find_or_add(all, names, strlen(names));
 
@@ -288,6 +308,7 @@ static void
 list_folders(struct store_requests *all)
 {
     all->overflow = false;
+    all->listing = true;
     xsc_directory(all->xsc, 0, KEY_REQUESTS, listed, all);
 }
 
@@ -332,7 +353,7 @@ found_folder(void *arg, enum err error, const char *value, size_t length)
         next = LIST_NEXT(r, link);
         store_request_rewrite(r);
     }
-    all->listing = false;
+    all->listing = all->overflow = false;
     read_some(all);
 }
 
@@ -364,9 +385,10 @@ tick(struct store_requests *all)
     for (r = LIST_FIRST(&all->list); r; r = next) {
         next = LIST_NEXT(r, link);
         store_request_check(r);
-        if (r->retry)
+        if (r->retry) {
+            r->retry = false;
             store_request_touch(r);
-        r->retry = false;
+        }
         if (r->phase == PHASE_GRANTED)
             store_requests_tick_soon(all);
     }

@@ -93,7 +93,8 @@ struct store_requests {
     bool begun;    /* the broker knows its reservations */
     bool listing;  /* the list of all folders is on its way */
     bool swept;    /* reservations without a folder were looked for */
-    bool overflow; /* more folders than we look at: list them again */
+    bool overflow; /* not all folders are known: list them again */
+    bool unlisted; /* they could not be listed, which was said */
     size_t known, counted;
     size_t reading; /* folders, now */
     size_t asked;   /* requests that the broker has */

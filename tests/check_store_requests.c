@@ -549,6 +549,43 @@ START_TEST(anew_while_moving)
 }
 END_TEST
 
+/* What squeezed can't read at its start isn't taken for removed. */
+static const char *const unread[] = {
+    "directory " ROOT,
+    "read " ROOT "/u2/state",
+};
+
+START_TEST(unread_at_start)
+{
+    json_t *answer;
+
+    request("u1", SMALL_KIB);
+    wait_state("u1", "granted");
+    request("u2", SMALL_KIB);
+    wait_state("u2", "granted");
+    request("u3", SMALL_KIB);
+    wait_state("u3", "granted");
+    rig_kill(&rig);
+    store_remove(&rig.store, ROOT "/u3");
+    fault_at(PROXY_FAIL, unread[_i], false);
+    rig_run(&rig);
+    rig_ready(&rig);
+    wait_fault();
+    put("u1", "transfer", "2");
+    wait_state("u1", "transferred");
+    /* The third goes, once all is read; the second was read without any event
+     * of its own. */
+    wait_reservations(2);
+    rig_sleep_ms(100);
+    ck_assert_str_eq(get("u2", "state"), "granted");
+    answer = rig_call(&rig, "release", "\"reservation\": \"%s\"",
+                      get("u2", "reservation"));
+    ck_assert_ptr_nonnull(json_object_get(answer, "result"));
+    json_decref(answer);
+    check_refused("u2", "unknown-reservation");
+}
+END_TEST
+
 static void
 sleep_up_to(struct random *r, uint64_t ns)
 {
@@ -660,6 +697,8 @@ main(void)
     tcase_add_test(lives, moved_anywhere);
     tcase_add_loop_test(faults, removed_while_moving, 0, 2);
     tcase_add_loop_test(faults, anew_while_moving, 0, 2);
+    tcase_add_loop_test(faults, unread_at_start, 0,
+                        sizeof unread / sizeof *unread);
     tcase_add_test(crowds, ten_thousand);
     return run_suite(suite, CK_FORK_GETENV);
 }
