@@ -377,6 +377,34 @@ looked_after_folder(void *arg, enum err error, const char *value, size_t length)
     touch_all(all);
 }
 
+/* Refused: at the next tick again.  What was written until then, no event has
+ * told of. */
+static void
+watch_reply(void *arg, enum err error, const char *value, size_t length)
+{
+    struct store_requests *all = arg;
+
+    (void)value;
+    (void)length;
+    if (error == ERR_NOT_READY)
+        return; /* on the next connection */
+    if (error && !all->refused)
+        log_error("xenstore: " KEY_REQUESTS " can't be watched: %s; no "
+                  "requests are taken there until it can; trying again",
+                  err_name(error));
+    else if (!error && all->refused)
+        look(all);
+    all->unwatched = all->refused = error != ERR_NONE;
+    if (error)
+        store_requests_tick_soon(all);
+}
+
+static void
+watch(struct store_requests *all)
+{
+    xsc_watch(all->xsc, KEY_REQUESTS, TOKEN, watch_reply, all);
+}
+
 static void
 tick(struct store_requests *all)
 {
@@ -394,6 +422,10 @@ tick(struct store_requests *all)
     }
     if (all->overflow)
         list_folders(all);
+    if (all->unwatched) {
+        all->unwatched = false;
+        watch(all);
+    }
 }
 
 static void
@@ -427,23 +459,12 @@ store_requests_tick_soon(struct store_requests *all)
 /* ----------------------------------------------------------- the connection */
 
 static void
-watch_reply(void *arg, enum err error, const char *value, size_t length)
-{
-    (void)arg;
-    (void)value;
-    (void)length;
-    if (error && error != ERR_NOT_READY)
-        log_error("xenstore: " KEY_REQUESTS " can't be watched: %s; no "
-                  "requests are taken there",
-                  err_name(error));
-}
-
-static void
 on_up(void *context)
 {
     struct store_requests *all = context;
 
-    xsc_watch(all->xsc, KEY_REQUESTS, TOKEN, watch_reply, all);
+    all->unwatched = all->refused = false;
+    watch(all);
     look(all);
 }
 

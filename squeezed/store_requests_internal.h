@@ -90,11 +90,13 @@ struct store_requests {
     int64_t (*now_us)(void);
     struct xsc *xsc;
     struct event *tick;
-    bool begun;    /* the broker knows its reservations */
-    bool listing;  /* the list of all folders is on its way */
-    bool swept;    /* reservations without a folder were looked for */
-    bool overflow; /* not all folders are known: list them again */
-    bool unlisted; /* they could not be listed, which was said */
+    bool begun;     /* the broker knows its reservations */
+    bool listing;   /* the list of all folders is on its way */
+    bool swept;     /* reservations without a folder were looked for */
+    bool overflow;  /* not all folders are known: list them again */
+    bool unlisted;  /* they could not be listed, which was said */
+    bool unwatched; /* to be watched at the next tick */
+    bool refused;   /* ... as that was refused, which was said */
     size_t known, counted;
     size_t reading; /* folders, now */
     size_t asked;   /* requests that the broker has */

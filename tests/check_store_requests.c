@@ -586,6 +586,22 @@ START_TEST(unread_at_start)
 }
 END_TEST
 
+START_TEST(watch_refused)
+{
+    rig_kill(&rig);
+    fault_at(PROXY_FAIL, "watch " ROOT, false);
+    rig_run(&rig);
+    rig_ready(&rig);
+    wait_fault();
+    /* Before it is watched, and afterwards. */
+    request("w1", SMALL_KIB);
+    wait_state("w1", "granted");
+    request("w2", SMALL_KIB);
+    wait_state("w2", "granted");
+    ck_assert_uint_eq(rig_log_lines(&rig, "can't be watched"), 1);
+}
+END_TEST
+
 static void
 sleep_up_to(struct random *r, uint64_t ns)
 {
@@ -699,6 +715,7 @@ main(void)
     tcase_add_loop_test(faults, anew_while_moving, 0, 2);
     tcase_add_loop_test(faults, unread_at_start, 0,
                         sizeof unread / sizeof *unread);
+    tcase_add_test(faults, watch_refused);
     tcase_add_test(crowds, ten_thousand);
     return run_suite(suite, CK_FORK_GETENV);
 }
