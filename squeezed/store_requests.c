@@ -341,7 +341,8 @@ found_folder(void *arg, enum err error, const char *value, size_t length)
     (void)length;
     if (error == ERR_NOT_READY)
         return;
-    if (!error) {
+    /* Refused says nothing: what the listing shows, decides. */
+    if (error != ERR_NOT_FOUND) {
         xsc_set_permission(all->xsc, KEY_REQUESTS, PERMISSION, permission_set,
                            all);
         touch_all(all);

@@ -553,6 +553,7 @@ END_TEST
 
 /* What squeezed can't read at its start isn't taken for removed. */
 static const char *const unread[] = {
+    "read " ROOT,
     "directory " ROOT,
     "read " ROOT "/u2/state",
 };
