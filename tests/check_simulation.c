@@ -428,6 +428,27 @@ START_TEST(what_is_kept_counts_before_it_is_stored)
 }
 END_TEST
 
+/* A domain that runs already doesn't grow into its promise before that is
+ * stored as its own: a restart would count both. */
+START_TEST(what_is_promised_is_stored_first)
+{
+    const char *text = "[host]\nmemory = 3793932\n"
+                       "[domain 3]\ndynamic-min = 18992\n"
+                       "dynamic-max = 1310644\nrate = 56064\n"
+                       "[event 1]\nrepeat = 4\nevery = 4123243us\n"
+                       "action = reserve\nmin = 1563776\n"
+                       "[event 2]\nat = after 1 + 0us\naction = build\nof = 1\n"
+                       "dynamic-min = 392\ndynamic-max = 4384\nactual = 0\n"
+                       "[event 3]\nat = after 2 + 0us\naction = reserve\n"
+                       "min = 6044\ntimeout = 61391us\n";
+
+    run_options(text, (struct simulation_run_options){ .until_us = 60 * S,
+                                                       .latency_us = 92245 });
+    ck_assert_uint_eq(results.violation_count, 0);
+    ck_assert_uint_eq(domain(4)->actual_kib, 4384);
+}
+END_TEST
+
 /* ------------------------------------------------------------ what is watched
  */
 
@@ -641,6 +662,7 @@ add_tests(TCase *c)
     tcase_add_test(c, restart_keeps_what_was_granted);
     tcase_add_test(c, a_slow_store_delays_the_answer);
     tcase_add_test(c, what_is_kept_counts_before_it_is_stored);
+    tcase_add_test(c, what_is_promised_is_stored_first);
     tcase_add_test(c, expectations_that_fail_are_told);
     tcase_add_test(c, the_hook_sees_every_change);
 }

@@ -184,11 +184,11 @@ parse_options(struct settings *s, int argc, char *argv[])
     while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (code == OPTION_HELP || code == 'h') {
             print_help(stdout);
-            exit(end_output(EXIT_GOOD));
+            exit((int)end_output(EXIT_GOOD));
         }
         if (code == OPTION_VERSION) {
             puts("squeezesim " PACKAGE_VERSION);
-            exit(end_output(EXIT_GOOD));
+            exit((int)end_output(EXIT_GOOD));
         }
         if (!take_option(s, code, optarg))
             return false;

@@ -188,8 +188,10 @@ add_promises(struct host *host, const struct ledger *ledger)
         if (!e->transferred || e->over)
             continue;
         d = host_find(host, e->domid);
-        if (d)
-            commit_promise(host, d, d->promise_kib + e->amount_kib);
+        if (!d)
+            continue;
+        commit_promise(host, d, d->promise_kib + e->amount_kib);
+        d->unstored |= e->storing;
     }
 }
 
@@ -229,6 +231,7 @@ host_take(struct host *host, const struct snapshot *snapshot, size_t i)
     derive(d);
     d->setting = 0;
     d->hopeless = false;
+    d->unstored = false;
     d->promise_kib = 0;
     d->kept_kib = 0;
     d->committed_kib = allowed_kib(f);

@@ -75,6 +75,8 @@ struct domain {
     bool movable;     /* managed, balloons, and may be touched now */
     bool touchable;   /* the same, but for its balloon */
     bool hopeless;    /* below its minimum, and that can't be had for it */
+    bool unstored;    /* its promise is not stored as its own: it doesn't grow,
+                       * as a restart would count that beside the promise */
     uint32_t setting; /* of the planner: its place in the plan, from 1; 0 */
     /* Derived at each look. */
     uint64_t held_kib;  /* max(limit, actual - extra): what its target can

@@ -55,7 +55,7 @@ costless_target(const struct domain *d)
 static uint64_t
 gap_kib(const struct domain *d)
 {
-    return d->movable ? sub_or_0(d->share_kib, d->held_kib) : 0;
+    return d->movable && !d->unstored ? sub_or_0(d->share_kib, d->held_kib) : 0;
 }
 
 /* The next step up that is worth a write; a domain below its minimum gets
