@@ -265,6 +265,19 @@ interrupt patient
 await noted 'client has gone'
 interrupt polite
 has out '"message": "you left"'
+# Ignored from the start, as under nohup: that withdraws nothing.
+what='reserve under nohup'
+env --ignore-signal=HUP "$squeezectl" --socket "$dir/socket" reserve 2G \
+    --client patient >"$dir/out" 2>"$dir/err" &
+job=$!
+heard() { [ "$(grep -c '"client": "patient"' "$dir/calls")" -ge 2 ]; }
+await heard
+kill -HUP $job
+sleep 0.2
+kill -0 $job || fail "$what: it has ended"
+kill -TERM $job
+wait $job
+has err 'interrupted: the request is withdrawn, nothing is reserved'
 interrupt late # granted all the same: has to be given back
 called "squeezed.release {\"reservation\": \"$id\"}"
 

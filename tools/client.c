@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tools/client.h"
 
+#include "tools/stop_signals.h"
+
 #include <curl/curl.h>
 #include <errno.h>
 #include <poll.h>
@@ -388,20 +390,6 @@ perform(struct transfer *transfer)
         say_why_no_answer(transfer, code);
 }
 
-/* What was ignored already stays so: nohup. */
-static void
-fill_caught(sigset_t *set)
-{
-    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
-    struct sigaction action;
-
-    sigemptyset(set);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (sigaction(numbers[i], NULL, &action) < 0 ||
-            action.sa_flags & SA_SIGINFO || action.sa_handler != SIG_IGN)
-            sigaddset(set, numbers[i]);
-}
-
 void
 client_call(const struct client_call *call, struct client_answer *ret)
 {
@@ -412,7 +400,7 @@ client_call(const struct client_call *call, struct client_answer *ret)
 
     *ret = (struct client_answer){ .end = CLIENT_NO_ANSWER };
     if (call->cancellable) {
-        fill_caught(&caught);
+        stop_signals_fill(&caught);
         sigprocmask(SIG_BLOCK, &caught, NULL);
         transfer.signal_fd = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC);
     }

@@ -3,6 +3,7 @@
 
 #include "common/units.h"
 #include "sq_limits.h"
+#include "tools/stop_signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,37 +24,14 @@
 #define STOP_TIMEOUT_MS 5000
 #define STATE_COLUMN    4 /* of `xl list`: Name ID Mem VCPUs State Time(s) */
 
-static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
-
-#define STOP_SIGNALS (sizeof stop_signals / sizeof *stop_signals)
-
 /* ------------------------------------------------------------------ signals */
-
-/* Whoever started us may want that: nohup. */
-static bool
-is_ignored(int number)
-{
-    struct sigaction action;
-
-    return sigaction(number, NULL, &action) == 0 &&
-           !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN;
-}
-
-static void
-fill_stop_set(sigset_t *set)
-{
-    sigemptyset(set);
-    for (size_t i = 0; i < STOP_SIGNALS; i++)
-        if (!is_ignored(stop_signals[i]))
-            sigaddset(set, stop_signals[i]);
-}
 
 void
 xl_block_signals(void)
 {
     sigset_t set;
 
-    fill_stop_set(&set);
+    stop_signals_fill(&set);
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
@@ -63,7 +41,7 @@ unblock_signals(void)
 {
     sigset_t set;
 
-    fill_stop_set(&set);
+    stop_signals_fill(&set);
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
@@ -75,7 +53,7 @@ xl_take_signal(void)
     sigset_t set;
     int number;
 
-    fill_stop_set(&set);
+    stop_signals_fill(&set);
     number = sigtimedwait(&set, NULL, &at_once);
     return number > 0 ? number : 0;
 }
@@ -83,8 +61,7 @@ xl_take_signal(void)
 void
 xl_end_by_signal(int number)
 {
-    for (size_t i = 0; i < STOP_SIGNALS; i++)
-        signal(stop_signals[i], SIG_IGN); /* drops those that wait */
+    stop_signals_ignore();
     signal(number, SIG_DFL);
     unblock_signals();
     kill(getpid(), number);
@@ -254,7 +231,7 @@ open_signals(const struct xl_run *run)
 
     sigemptyset(&set);
     if (run->manner != XL_IN_PEACE)
-        fill_stop_set(&set);
+        stop_signals_fill(&set);
     sigaddset(&set, SIGCHLD);
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
