@@ -236,7 +236,8 @@ keep(const struct arguments *arguments, const json_t *params,
         kept.section = uuid;
     if (snprintf(kept.path, sizeof kept.path, "%s/%s.conf", kept.folder,
                  kept.section) >= (int)sizeof kept.path) {
-        say("%s DIR is too long", KEEP_FOLDER);
+        say("%s: the path %s/%s.conf has more than %d bytes", KEEP_FOLDER,
+            kept.folder, kept.section, PATH_ROOM - 1);
         return false;
     }
     kept.min_kib = page_up(kept.min_kib);
