@@ -237,7 +237,6 @@ static void
 reply_reserve(void *arg, const struct result *result)
 {
     struct rpc_call *call = arg;
-
     struct result refusal = *result;
 
     call->request = 0; /* too late to cancel */
