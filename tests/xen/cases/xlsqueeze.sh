@@ -51,7 +51,7 @@ squeeze_in() { # squeeze_in TYPE NAME MIB
     # What it needs, the overhead, and what building costs.
     check "… nobody is squeezed for it twice ($6 KiB in all)" \
         at_most "$6" $((($3 + 16) * MIB))
-    check "… it boots" boots "$2"
+    check "… it boots" boots_at_last "$2"
     squeezectl balance
     look
     check "… and status adds up" adds_up
