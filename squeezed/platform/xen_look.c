@@ -143,10 +143,27 @@ put_zero(struct xsc_change *change, enum xen_key key, char path[XEN_KEY_PATH],
     *change = (struct xsc_change){ xen_key_path(key, 0, path), value->text };
 }
 
+static void
+zero_was_written(void *arg, enum err error, const char *value, size_t length)
+{
+    struct xen_platform *xen = arg;
+
+    (void)value;
+    (void)length;
+    if (!error || error == ERR_NOT_READY) /* a new connection starts anew */
+        return;
+    if (xen->zero.again_us == 0)
+        log_warning("xenstore: domain 0's range could not be stored: %s; "
+                    "trying again",
+                    err_name(error));
+    xen->zero.written = false;
+    xen->zero.again_us = xen->view.now_us + US_PER_S;
+}
+
 /* Domain 0's range, once on each connection: a new xenstored has forgotten
  * it.  A target, too, where it has none: toolstacks look for one. */
 static void
-write_zero(struct xen_platform *xen)
+write_zero(struct xen_platform *xen, int64_t now_us)
 {
     const struct xen_domain *domain = xen_cache_find(xen->cache, 0);
     const struct xen_hypervisor_domain *seen = xen_find_listed(xen, 0);
@@ -157,7 +174,7 @@ write_zero(struct xen_platform *xen)
     size_t n = 0;
 
     if (!xen->zero.managed || xen->view.read_only || xen->zero.written ||
-        !domain || !seen)
+        now_us < xen->zero.again_us || !domain || !seen)
         return;
     xen_zero_range(&xen->zero, &domain->values[XEN_KEY_DYNAMIC_MAX],
                    seen->held_kib, &min_kib, &max_kib);
@@ -171,7 +188,7 @@ write_zero(struct xen_platform *xen)
                  xen_zero_target(max_kib, seen->held_kib));
         n++;
     }
-    xsc_commit(xen->xsc, changes, n, NULL, NULL);
+    xsc_commit(xen->xsc, changes, n, zero_was_written, xen);
 }
 
 enum err
@@ -184,7 +201,7 @@ xen_look(struct platform *platform, int64_t now_us, struct snapshot *ret)
         return ERR_NOT_READY;
     if (!make_room(xen, xen->count))
         return ERR_NO_MEMORY;
-    write_zero(xen);
+    write_zero(xen, now_us);
     xen->view.now_us = now_us;
     xen_cache_clock(xen->cache, now_us);
     xen->view.total_kib = xen->memory.total_kib;

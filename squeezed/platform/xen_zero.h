@@ -16,7 +16,8 @@ struct xen_zero {
     uint64_t min_kib;
     uint64_t max_kib;
     uint64_t first_kib; /* what it had at the first start; 0: not known yet */
-    bool written;       /* on this connection */
+    bool written;       /* on this connection, or on its way */
+    int64_t again_us;   /* it was refused: not before that; 0: it wasn't */
 };
 
 /* The range that it gets.  auto: stored, its dynamic-max in the store, is from
