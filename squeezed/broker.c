@@ -149,7 +149,8 @@ describe_plan(struct broker *b)
     b->last_writes = plan->setting_count;
     if (plan->why == PLAN_REQUEST && b->planner.queue.count > 0)
         snprintf(b->last_plan, n, "request of %s for %s", b->calls[0].client,
-                 format_size((int64_t)max_u64(b->requests[0].want_kib,
+                 format_size((int64_t)max_u64(b->requests[0].want_kib +
+                                                  b->requests[0].kept_kib,
                                               b->requests[0].min_kib),
                              size));
     else
@@ -249,6 +250,7 @@ decide_and_act(struct broker *b, const struct snapshot *snapshot)
     b->passes++;
     broker_meet_domains(b, snapshot);
     broker_keep_reboots(b, snapshot);
+    broker_credit_reboots(b, snapshot);
     b->fresh = true;
     b->last_pass_us = b->now_us;
     planner_pass(&b->planner, snapshot, b->now_us, &b->plan);

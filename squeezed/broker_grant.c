@@ -69,16 +69,51 @@ refuse_not_stored(const struct pending *w, enum err error)
     broker_reply_not_stored(w, error);
 }
 
+/* What was kept for a reboot has left with the grant, or stays.  Moves
+ * entries. */
+static void
+settle_kept(struct broker *b, uint64_t seq, enum err error)
+{
+    struct ledger *ledger = &b->planner.ledger;
+    size_t i = 0;
+
+    while (seq > 0 && i < ledger->count) {
+        struct ledger_entry *e = &ledger->entries[i];
+
+        if (e->state != ENTRY_LEAVING || e->leaving_seq != seq) {
+            i++;
+            continue;
+        }
+        e->leaving_seq = 0;
+        if (error) {
+            ledger_stay(ledger, e);
+            e->rewrite_us = b->now_us; /* it may have left all the same */
+            i++;
+        } else {
+            log_info("reservation %s of %s is over: somebody has reserved for "
+                     "its domain",
+                     e->id, e->client);
+            broker_tell_entry(b, NEWS_RELEASE, e,
+                              "somebody has reserved for its domain");
+            ledger_remove(ledger, e);
+        }
+    }
+}
+
 static void
 grant_stored(struct pending *w, enum err error)
 {
     struct broker *b = w->broker;
-    struct ledger_entry *e = broker_find_entry(b, w->id);
+    struct ledger_entry *e;
     struct result result;
     char size[SIZE_TEXT];
 
+    settle_kept(b, w->seq, error);
+    e = broker_find_entry(b, w->id);
     assert(e && e->state == ENTRY_STAGED);
     ledger_commit(&b->planner.ledger, e);
+    if (!error)
+        ledger_enlarge(&b->planner.ledger, e, w->kept_kib);
     if (error == ERR_NOT_READY) { /* it may have been stored all the same */
         /* Before the reply, which may change the ledger. */
         broker_drop(b, e, NOBODY_HAS_IT);
@@ -110,12 +145,42 @@ grant_stored(struct pending *w, enum err error)
     w->reply(w->arg, &result);
 }
 
+enum {
+    /* There is one; two if they were kept by different runs. */
+    KEPT_MAX = 4
+};
+
+/* Stores the entry in the place of what was kept for its domain's reboot:
+ * either the one is in the store, or the other. */
+static void
+store_grant(struct broker *b, const struct ledger_entry *entry,
+            struct pending *w)
+{
+    struct ledger *ledger = &b->planner.ledger;
+    struct ledger_change changes[KEPT_MAX + 1];
+    size_t n = 0;
+
+    for (size_t i = 0; entry->has_uuid && i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+
+        if (n == KEPT_MAX || !broker_keeps_for(e, entry->uuid))
+            continue;
+        ledger_leave(ledger, e);
+        e->leaving_seq = w->seq;
+        changes[n++] = (struct ledger_change){ LEDGER_DELETE, e, false };
+    }
+    changes[n++] = (struct ledger_change){ LEDGER_PUT, entry, false };
+    broker_store(b, changes, n, w);
+}
+
 void
 broker_grant(struct broker *b, const struct request *r, const struct call *call,
              uint64_t amount_kib)
 {
+    uint64_t kept_kib = min_u64(amount_kib, r->kept_kib);
+    /* Until it is stored, what is kept counts as that. */
     struct ledger_entry entry = {
-        .amount_kib = amount_kib,
+        .amount_kib = amount_kib - kept_kib,
         .state = ENTRY_STAGED,
         .has_uuid = call->has_uuid,
         .created_us = b->now_us,
@@ -133,8 +198,6 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
     snprintf(entry.client, sizeof entry.client, "%s", call->client);
     memcpy(entry.uuid, call->uuid, UUID_BYTES);
     note_elder(b, &entry);
-    if (entry.has_uuid)
-        broker_end_reboot(b, entry.uuid);
     set_hold(b, &entry, call->hold_us);
     w = broker_pending_new(b, grant_stored, entry.id, call->reply, call->arg);
     if (!w)
@@ -149,7 +212,9 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
     w->seq = r->seq;
     w->submitted_us = r->submitted_us;
     w->enough_us = b->now_us;
-    broker_store_entry(b, LEDGER_PUT, &entry, false, w);
+    w->kept_kib = kept_kib;
+    entry.amount_kib = amount_kib;
+    store_grant(b, &entry, w);
 }
 
 void

@@ -185,9 +185,13 @@ broker_keep_reboots(struct broker *broker, const struct snapshot *snapshot);
 void
 broker_keep_more(struct broker *broker, const struct request *request,
                  const struct call *call, uint64_t kib);
-/* Somebody has reserved for that UUID: nothing more is kept for it. */
+/* Requests for a domain whose memory is kept already need only the rest. */
 void
-broker_end_reboot(struct broker *broker, const uint8_t uuid[UUID_BYTES]);
+broker_credit_reboots(struct broker *broker, const struct snapshot *snapshot);
+/* This entry keeps memory for the next domain of that UUID, and can leave. */
+bool
+broker_keeps_for(const struct ledger_entry *entry,
+                 const uint8_t uuid[UUID_BYTES]);
 
 /* broker_grant.c */
 

@@ -21,7 +21,7 @@ take_stored_entry(struct broker *b, const struct ledger_entry *stored_entry)
     e.over = e.over && e.transferred;
     e.over_stored = e.over;
     e.reboots = e.has_uuid && strcmp(e.client, BROKER_REBOOT_CLIENT) == 0;
-    e.login_seq = 0;
+    e.leaving_seq = 0;
     e.storing = false;
     e.unwanted = false;
     e.owner_unmet = e.transferred && e.has_owner_uuid;

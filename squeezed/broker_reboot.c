@@ -5,6 +5,7 @@
 #include "squeezed/broker_internal.h"
 
 #include "common/log.h"
+#include "squeezed/core/judge.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -157,15 +158,58 @@ broker_keep_more(struct broker *b, const struct request *r,
                                        .message = "nothing waits for it" } });
 }
 
-void
-broker_end_reboot(struct broker *b, const uint8_t uuid[UUID_BYTES])
+bool
+broker_keeps_for(const struct ledger_entry *e, const uint8_t uuid[UUID_BYTES])
 {
-    struct ledger *ledger = &b->planner.ledger;
+    return e->reboots && e->state == ENTRY_GRANTED && waits_for(e, uuid);
+}
 
-    for (size_t i = 0; i < ledger->count; i++) {
-        struct ledger_entry *e = &ledger->entries[i];
+/* The first one for that UUID; NULL if there is none. */
+static struct request *
+queued_for(struct broker *b, const uint8_t uuid[UUID_BYTES])
+{
+    for (size_t i = 0; i < b->planner.queue.count; i++) {
+        const struct call *call = &b->calls[i];
 
-        if (e->reboots && e->state == ENTRY_GRANTED && waits_for(e, uuid))
-            broker_drop(b, e, "somebody has reserved for its domain");
+        if (call->has_uuid && !call->reboots &&
+            memcmp(call->uuid, uuid, UUID_BYTES) == 0)
+            return &b->requests[i];
+    }
+    return NULL;
+}
+
+/* What a domain holds that has shut down, but isn't on its way out, may stay
+ * there: others give for its successor, then. */
+static void
+credit(struct broker *b, const struct ledger_entry *e)
+{
+    struct request *r = queued_for(b, e->uuid);
+    const struct domain *old = r ? host_carrier(&b->planner.host, e) : NULL;
+
+    if (!r || (old && !judge_is_leaving(old, b->now_us)))
+        return;
+    r->kept_kib += e->amount_kib;
+    r->kept_comes |= old || e->state == ENTRY_STAGED;
+}
+
+void
+broker_credit_reboots(struct broker *b, const struct snapshot *snapshot)
+{
+    const struct ledger *ledger = &b->planner.ledger;
+    bool looked = false;
+
+    for (size_t i = 0; i < b->planner.queue.count; i++) {
+        b->requests[i].kept_kib = 0;
+        b->requests[i].kept_comes = false;
+    }
+    for (size_t i = 0; b->planner.queue.count > 0 && i < ledger->count; i++) {
+        const struct ledger_entry *e = &ledger->entries[i];
+
+        if (!e->reboots || e->state == ENTRY_LEAVING || !waits_for(e, e->uuid))
+            continue;
+        if (!looked)
+            host_look(&b->planner.host, snapshot, ledger);
+        looked = true;
+        credit(b, e);
     }
 }

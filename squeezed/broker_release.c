@@ -95,11 +95,11 @@ login_stored(struct pending *w, enum err error)
         struct ledger_entry *e = &ledger->entries[i];
 
         /* Those that leave for this login, and for nothing else. */
-        if (e->state != ENTRY_LEAVING || e->login_seq != w->seq) {
+        if (e->state != ENTRY_LEAVING || e->leaving_seq != w->seq) {
             i++;
             continue;
         }
-        e->login_seq = 0;
+        e->leaving_seq = 0;
         if (error) {
             ledger_stay(ledger, e);
             i++;
@@ -146,7 +146,7 @@ broker_login(struct broker *b, const char *client, int64_t now_us,
         if (!of_login(e, client))
             continue;
         ledger_leave(ledger, e);
-        e->login_seq = w->seq;
+        e->leaving_seq = w->seq;
         changes[n++] = (struct ledger_change){ LEDGER_DELETE, e, false };
     }
     if (n > 0) {

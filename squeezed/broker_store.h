@@ -25,6 +25,7 @@ struct pending {
     uint64_t seq;    /* of the request */
     bool again;      /* it failed before, and that was said */
     int64_t submitted_us;
+    uint64_t kept_kib;   /* grant: comes out of what was kept for a reboot */
     int64_t enough_us;   /* the look that showed enough memory */
     broker_reply *reply; /* NULL: nobody waits (any more) */
     void *arg;

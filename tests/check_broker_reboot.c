@@ -4,17 +4,28 @@
 
 #include <string.h>
 
-/* A full host, and domain 2 of it is about to be started again. */
+/* Nobody has anything to give. */
+static const char rigid_host[] = "[host]\nmemory = 16456M\n"
+                                 "[domain 1]\ncount = 4\n"
+                                 "dynamic-min = 4G\ndynamic-max = 4G\n";
+
+/* Domain 2 of this host is about to be started again. */
 static void
-start_reboot(uint8_t uuid[UUID_BYTES])
+start_reboot_of(const char *scenario, uint8_t uuid[UUID_BYTES])
 {
-    start(full_host);
+    start(scenario);
     world.options.reboot_hold_us = 30 * SECOND;
     broker_reconfigure(world.broker, &world.options, world.now_us);
     run_for(SECOND);
     memcpy(uuid, sim_find(world.platform, 2)->uuid, UUID_BYTES);
     ck_assert(sim_reboot(world.platform, 2));
     run_for(50 * US_PER_MS);
+}
+
+static void
+start_reboot(uint8_t uuid[UUID_BYTES])
+{
+    start_reboot_of(full_host, uuid);
 }
 
 /* What xl lets its domains hold beyond their targets. */
@@ -219,6 +230,192 @@ START_TEST(reboots_of_other_toolstacks)
 }
 END_TEST
 
+/* As a toolstack does that starts its domains anew by itself (libvirt's hook
+ * under it): once the old one has gone. */
+static void
+reserve_anew(const uint8_t uuid[UUID_BYTES], uint64_t min_kib, uint64_t max_kib,
+             struct reply *r)
+{
+    const struct reserve_call call = { .client = "test",
+                                       .min_kib = min_kib,
+                                       .max_kib = max_kib,
+                                       .timeout_us = MINUTE,
+                                       .hold_us = -1,
+                                       .uuid = uuid };
+
+    broker_reserve(world.broker, &call, world.now_us, take_reply, r);
+}
+
+static void
+check_reserved_anew(const struct reply *r, uint64_t kib)
+{
+    size_t n;
+    const struct ledger_entry *e = sim_ledger(world.platform, &n);
+
+    ck_assert_uint_eq(r->count, 1);
+    ck_assert_msg(r->error == ERR_NONE, "%s", r->message);
+    ck_assert(r->stored);
+    ck_assert_uint_eq(r->amount_kib, kib);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_str_eq(e->id, r->id);
+    ck_assert_uint_eq(e->amount_kib, kib);
+    ck_assert_uint_eq(broker_planner(world.broker)->ledger.count, 1);
+    ck_assert_uint_eq(reserved(), kib);
+    ck_assert_int_ge(headroom(), 0);
+}
+
+/* What is kept for it is what it gets: the others have nothing to give. */
+START_TEST(what_is_kept_can_be_reserved)
+{
+    static const struct {
+        uint64_t min_kib, max_kib, gets_kib;
+    } asked[] = {
+        { 4 * GIB, 4 * GIB, 4 * GIB },
+        { 1 * GIB, 1 * GIB, 1 * GIB },
+        { 1 * GIB, 4 * GIB, 4 * GIB },
+    };
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        memset(&r, 0, sizeof r);
+        start_reboot_of(rigid_host, uuid);
+        sim_destroy(world.platform, 2);
+        run_for(SECOND);
+        reserve_anew(uuid, asked[i].min_kib, asked[i].max_kib, &r);
+        run_for(SECOND);
+        check_reserved_anew(&r, asked[i].gets_kib);
+        check_no_theft();
+        stop();
+    }
+}
+END_TEST
+
+/* Others give what it wants beyond that, and no more. */
+START_TEST(more_than_what_is_kept)
+{
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+    uint64_t given_kib = 12 * GIB;
+
+    start_reboot(uuid);
+    sim_destroy(world.platform, 2);
+    run_for(2 * SECOND);
+    reserve_anew(uuid, 6 * GIB, 6 * GIB, &r);
+    for (int i = 0; i < 100; i++) {
+        run_for(100 * US_PER_MS);
+        ck_assert_int_ge(headroom(), 0);
+    }
+    check_reserved_anew(&r, 6 * GIB);
+    for (uint32_t domid = 1; domid <= 4; domid++)
+        if (domid != 2)
+            given_kib -= sim_find(world.platform, domid)->target_kib;
+    ck_assert_uint_le(given_kib, 2 * GIB + MIB);
+    stop();
+}
+END_TEST
+
+/* What a domain on its way out leaves is the next one's: nobody else waits for
+ * it. */
+START_TEST(what_is_kept_is_no_hope_for_others)
+{
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot_of(rigid_host, uuid);
+    sim_drain(world.platform, 2, GIB);
+    run_for(50 * US_PER_MS);
+    reserve(GIB, GIB, &r);
+    run_for(50 * US_PER_MS);
+    ck_assert_uint_eq(r.count, 1);
+    ck_assert_int_eq(r.error, ERR_CANNOT_FREE);
+    stop();
+}
+END_TEST
+
+/* Reserved while the old one is on its way out: granted when it has gone. */
+START_TEST(what_is_kept_comes)
+{
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot_of(rigid_host, uuid);
+    sim_drain(world.platform, 2, GIB);
+    run_for(50 * US_PER_MS);
+    reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
+    for (int i = 0; i < 20; i++) {
+        run_for(100 * US_PER_MS);
+        sim_drain(world.platform, 2, GIB / 10);
+        ck_assert_uint_eq(r.count, 0);
+        ck_assert_int_ge(headroom(), 0);
+    }
+    sim_destroy(world.platform, 2);
+    run_for(50 * US_PER_MS);
+    check_reserved_anew(&r, 4 * GIB);
+    check_no_theft();
+    stop();
+}
+END_TEST
+
+/* Either what was kept is stored, or what was reserved of it. */
+START_TEST(what_is_kept_and_a_store_that_fails)
+{
+    static const enum err errors[] = { ERR_NOT_READY, ERR_NO_MEMORY };
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+    size_t n;
+    const struct ledger_entry *e;
+
+    start_reboot_of(rigid_host, uuid);
+    sim_destroy(world.platform, 2);
+    run_for(SECOND);
+    sim_fail_persist(world.platform, 1, errors[_i]);
+    reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
+    run_for(5 * SECOND);
+    ck_assert_int_eq(r.error, ERR_NOT_READY);
+    e = sim_ledger(world.platform, &n);
+    ck_assert_uint_eq(n, 1);
+    ck_assert(e->has_uuid);
+    ck_assert_uint_ge(e->amount_kib, 4 * GIB);
+    ck_assert_uint_eq(reserved(), e->amount_kib);
+    memset(&r, 0, sizeof r);
+    reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
+    run_for(SECOND);
+    check_reserved_anew(&r, 4 * GIB);
+    stop();
+}
+END_TEST
+
+START_TEST(what_is_kept_and_a_kill)
+{
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+    size_t n;
+    const struct ledger_entry *e;
+
+    start_reboot_of(rigid_host, uuid);
+    sim_destroy(world.platform, 2);
+    run_for(SECOND);
+    sim_set_latency(world.platform, 10 * US_PER_MS);
+    reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
+    run_for(5 * US_PER_MS);
+    ck_assert_uint_eq(r.count, 0);
+    ck_assert_uint_eq(broker_planner(world.broker)->ledger.count, 2);
+    ck_assert_int_ge(headroom(), 0);
+    broker_free(world.broker);
+    sim_settle_store(world.platform, _i);
+    start_broker();
+    run_for(SECOND);
+    e = sim_ledger(world.platform, &n);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_uint_ge(e->amount_kib, 4 * GIB);
+    ck_assert_str_eq(e->client, _i ? "squeezed-reboot" : "test");
+    ck_assert_uint_eq(reserved(), e->amount_kib);
+    ck_assert_int_ge(headroom(), 0);
+    stop();
+}
+END_TEST
+
 START_TEST(no_hold_for_reboots)
 {
     start(full_host);
@@ -240,6 +437,12 @@ main(void)
     tcase_add_test(tcase, a_reboot_into_the_same_domid);
     tcase_add_test(tcase, a_reboot_that_never_ends);
     tcase_add_test(tcase, reboots_of_other_toolstacks);
+    tcase_add_test(tcase, what_is_kept_can_be_reserved);
+    tcase_add_test(tcase, more_than_what_is_kept);
+    tcase_add_test(tcase, what_is_kept_is_no_hope_for_others);
+    tcase_add_test(tcase, what_is_kept_comes);
+    tcase_add_loop_test(tcase, what_is_kept_and_a_store_that_fails, 0, 2);
+    tcase_add_loop_test(tcase, what_is_kept_and_a_kill, 0, 2);
     tcase_add_test(tcase, no_hold_for_reboots);
     return run_broker_suite("broker_reboot", tcase);
 }

@@ -148,10 +148,8 @@ carries(const struct domain *d, const struct ledger_entry *e)
            memcmp(d->facts.uuid, e->uuid, UUID_BYTES) == 0;
 }
 
-/* The domain that still holds what is kept for the next one; NULL if it has
- * gone. */
-static struct domain *
-carrier_of(const struct host *host, const struct ledger_entry *e)
+struct domain *
+host_carrier(const struct host *host, const struct ledger_entry *e)
 {
     if (!e->reboots || e->transferred)
         return NULL;
@@ -181,7 +179,7 @@ add_promises(struct host *host, const struct ledger *ledger)
 {
     for (size_t i = 0; i < ledger->count; i++) {
         const struct ledger_entry *e = &ledger->entries[i];
-        struct domain *d = carrier_of(host, e);
+        struct domain *d = host_carrier(host, e);
 
         if (d)
             carry(host, d, e->amount_kib);
@@ -323,7 +321,7 @@ host_sum(const struct host *host, const struct ledger *ledger,
 
         if (e->transferred && !e->over && !host_find(host, e->domid))
             s.reserved_kib += e->amount_kib;
-        else if (carrier_of(host, e))
+        else if (host_carrier(host, e))
             s.reserved_kib -= e->amount_kib;
     }
     s.headroom_kib =

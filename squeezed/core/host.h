@@ -159,6 +159,11 @@ host_reboot_kib(const struct domain *domain);
 uint64_t
 host_reboot_own_kib(const struct domain *domain);
 
+/* The domain that shuts down and still holds what this entry keeps for the next
+ * one; NULL: the entry keeps nothing of that kind, or the domain has gone. */
+struct domain *
+host_carrier(const struct host *host, const struct ledger_entry *entry);
+
 /* NULL if there is none. */
 struct domain *
 host_find(const struct host *host, uint32_t domid);

@@ -41,9 +41,10 @@ struct ledger_entry {
      * back. */
     bool has_owner_uuid;
     uint8_t owner_uuid[UUID_BYTES];
-    bool owner_unmet;   /* read at the start: not compared yet, */
-    bool owner_gone;    /*   and another domain has its domid now */
-    uint64_t login_seq; /* leaves because of this login; 0: not so */
+    bool owner_unmet;     /* read at the start: not compared yet, */
+    bool owner_gone;      /*   and another domain has its domid now */
+    uint64_t leaving_seq; /* leaves with this login, or with the grant of this
+                           * request; 0: by itself */
     /* A domain that had this UUID before: not the one it waits for. */
     bool has_elder;
     uint32_t elder_domid;

@@ -56,39 +56,69 @@ end_promises(struct planner *p)
 
 /* ------------------------------------------------------------- the queue */
 
+/* What it has to have beyond what is kept for it, */
+static uint64_t
+least_kib(const struct request *r)
+{
+    return sub_or_0(r->min_kib, r->kept_kib);
+}
+
+/* and what it may have. */
+static uint64_t
+most_kib(const struct request *r)
+{
+    return sub_or_0(r->max_kib, r->kept_kib);
+}
+
+/* What is kept for it will do, whatever the others hold. */
+static bool
+is_covered(const struct request *r)
+{
+    return r->kept_kib > 0 && least_kib(r) == 0;
+}
+
 /* What `request` should get, with wants ahead of it as they are: its fixed
  * amount, or for a range the policy's share; never more than can be had. */
 static uint64_t
 want_of(struct planner *p, const struct tally *t, const struct request *r,
         uint64_t ahead_kib)
 {
-    uint64_t want = r->want_kib;
+    uint64_t least = least_kib(r), most = most_kib(r), want = r->want_kib;
     int64_t sure = t->sure_kib - (int64_t)ahead_kib;
     int64_t brisk = t->brisk_kib - (int64_t)ahead_kib;
 
-    if (r->min_kib == r->max_kib)
-        return r->min_kib;
+    if (least == most)
+        return least;
     if (want == 0)
-        want = shares_of_range(p, t, r->min_kib, r->max_kib, ahead_kib);
+        want = shares_of_range(p, t, least, most, ahead_kib);
     if ((int64_t)want > sure)
         want = page_down(or_0(sure));
     if ((int64_t)want > brisk)
         want = page_down(or_0(brisk));
-    return max_u64(want, r->min_kib);
+    return max_u64(min_u64(want, most), least);
 }
 
 static void
-answer(struct plan *plan, const struct request *r, enum err error,
-       uint64_t amount_kib, int64_t free_kib)
+grant(struct plan *plan, const struct request *r, uint64_t beyond_kib)
 {
     plan->answers[plan->answer_count++] = (struct answer){
         .seq = r->seq,
+        .amount_kib = min_u64(beyond_kib + r->kept_kib, r->max_kib),
+    };
+}
+
+static void
+refuse(struct plan *plan, const struct request *r, enum err error,
+       int64_t free_kib)
+{
+    uint64_t had_kib = page_down(or_0(free_kib)) + r->kept_kib;
+
+    plan->answers[plan->answer_count++] = (struct answer){
+        .seq = r->seq,
         .error = error,
-        .amount_kib = amount_kib,
-        .needed_kib = error ? r->min_kib : 0,
-        .free_kib = error ? page_down(or_0(free_kib)) : 0,
-        .short_kib =
-            error ? sub_or_0(r->min_kib, page_down(or_0(free_kib))) : 0,
+        .needed_kib = r->min_kib,
+        .free_kib = had_kib,
+        .short_kib = sub_or_0(r->min_kib, had_kib),
     };
 }
 
@@ -99,12 +129,13 @@ expire(struct plan *plan, struct request *r, const struct tally *t,
 {
     int64_t free_kib;
 
-    if (here_kib >= (int64_t)r->min_kib) {
-        answer(plan, r, ERR_NONE, page_down(or_0(here_kib)), 0);
+    if (!r->kept_comes &&
+        (is_covered(r) || here_kib >= (int64_t)least_kib(r))) {
+        grant(plan, r, page_down(or_0(here_kib)));
         return;
     }
-    tally_impossible(t, r->min_kib, ahead_kib, &free_kib);
-    answer(plan, r, ERR_TIMEOUT, 0, free_kib);
+    tally_impossible(t, least_kib(r), ahead_kib, &free_kib);
+    refuse(plan, r, ERR_TIMEOUT, free_kib);
 }
 
 /* Answers the request if that can be done now.  `here` is what it could have
@@ -114,23 +145,27 @@ serve_request(struct planner *p, const struct tally *t, struct request *r,
               int64_t here_kib, uint64_t ahead_kib, int64_t now_us,
               struct plan *plan)
 {
+    uint64_t least = least_kib(r);
     int64_t free_kib;
-    enum err error = tally_impossible(t, r->min_kib, ahead_kib, &free_kib);
+    enum err error = tally_impossible(t, least, ahead_kib, &free_kib);
 
+    if (is_covered(r))
+        error = ERR_NONE;
     if (error && !r->wait &&
         (now_us - r->submitted_us >= PROBE_REQUEST_US ||
-         !tally_unproven_may_help(t, r->min_kib, ahead_kib))) {
-        answer(plan, r, error, 0, free_kib);
+         !tally_unproven_may_help(t, least, ahead_kib))) {
+        refuse(plan, r, error, free_kib);
         return 0;
     }
     if (error) {
         if (r->deadline_us <= now_us)
-            answer(plan, r, ERR_TIMEOUT, 0, free_kib);
+            refuse(plan, r, ERR_TIMEOUT, free_kib);
         return 0;
     }
     r->want_kib = want_of(p, t, r, ahead_kib);
-    if ((int64_t)r->want_kib <= here_kib) {
-        answer(plan, r, ERR_NONE, r->want_kib, 0);
+    if (!r->kept_comes && ((int64_t)r->want_kib <= here_kib ||
+                           (is_covered(r) && r->want_kib == 0))) {
+        grant(plan, r, r->want_kib);
         return 0;
     }
     if (r->deadline_us <= now_us) {
@@ -156,7 +191,8 @@ serve_queue(struct planner *p, struct tally *t, struct plan *plan,
         ahead += serve_request(p, t, &p->queue.requests[i], here, ahead, now_us,
                                plan);
         if (plan->answer_count > answered)
-            tally_spend(t, plan->answers[answered].amount_kib);
+            tally_spend(t, sub_or_0(plan->answers[answered].amount_kib,
+                                    p->queue.requests[i].kept_kib));
     }
     plan->unmet_kib = ahead;
 }
@@ -322,7 +358,7 @@ look(struct planner *p, const struct snapshot *snapshot, int64_t now_us,
     }
     host_end(&p->host, snapshot, &p->ledger);
     end_promises(p);
-    tally_end(t, p);
+    tally_end(t, p, now_us);
     if (t->hopeless > 0)
         shares_gather(p, now_us);
 }
@@ -390,8 +426,8 @@ queued_wants(const struct planner *p, const struct tally *t)
     for (size_t i = 0; i < p->queue.count; i++) {
         const struct request *r = &p->queue.requests[i];
 
-        if (!tally_impossible(t, r->min_kib, ahead, &free_kib))
-            ahead += max_u64(r->want_kib, r->min_kib);
+        if (!tally_impossible(t, least_kib(r), ahead, &free_kib))
+            ahead += max_u64(r->want_kib, least_kib(r));
     }
     return ahead;
 }

@@ -16,8 +16,12 @@ struct request {
     bool wait;        /* stays queued while impossible */
     int64_t submitted_us;
     int64_t deadline_us;
+    /* Of it, so much is kept for it already (its domain reboots): only what is
+     * beyond that comes out of what all share. */
+    uint64_t kept_kib;
+    bool kept_comes; /* the old domain still holds it: no grant before */
     /* The planner's: */
-    uint64_t want_kib; /* what it will get; 0 until it was fixed */
+    uint64_t want_kib; /* beyond what is kept; 0 until it was fixed */
 };
 
 struct request_queue {

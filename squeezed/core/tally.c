@@ -58,8 +58,10 @@ tally_add(struct tally *t, const struct domain *d, int64_t now_us)
         return;
     }
     /* What the dying still hold is about to come free. */
-    if (judge_is_leaving(d, now_us))
-        t->unproven_kib += (int64_t)sub_or_0(d->facts.actual_kib, d->kept_kib);
+    if (judge_is_leaving(d, now_us)) {
+        t->unproven_kib += (int64_t)d->facts.actual_kib;
+        t->leaving++;
+    }
     if (probe_is_candidate(d))
         t->unproven_kib +=
             max_i64((int64_t)d->held_kib - (int64_t)d->lower_kib, 0);
@@ -97,8 +99,23 @@ find_hopeless(struct tally *t, const struct planner *p)
     }
 }
 
+/* That is kept for their successors: nobody else's. */
+static int64_t
+kept_of_leaving_kib(const struct planner *p, int64_t now_us)
+{
+    uint64_t kib = 0;
+
+    for (size_t i = 0; i < p->host.count; i++) {
+        const struct domain *d = &p->host.domains[i];
+
+        if (!d->movable && judge_is_leaving(d, now_us))
+            kib += min_u64(d->facts.actual_kib, d->kept_kib);
+    }
+    return (int64_t)kib;
+}
+
 void
-tally_end(struct tally *t, const struct planner *p)
+tally_end(struct tally *t, const struct planner *p, int64_t now_us)
 {
     struct host_sums sums;
     int64_t there;
@@ -112,6 +129,8 @@ tally_end(struct tally *t, const struct planner *p)
     t->best_kib += there;
     t->sure_kib += there;
     t->brisk_kib += there;
+    if (t->leaving > 0)
+        t->unproven_kib -= kept_of_leaving_kib(p, now_us);
     if (t->lacking > 0)
         find_hopeless(t, p);
 }
@@ -122,7 +141,7 @@ tally_take(struct tally *t, const struct planner *p, int64_t now_us)
     *t = (struct tally){ 0 };
     for (size_t i = 0; i < p->host.count; i++)
         tally_add(t, &p->host.domains[i], now_us);
-    tally_end(t, p);
+    tally_end(t, p, now_us);
 }
 
 void

@@ -21,6 +21,7 @@ struct tally {
     /* How many domains there is something to be done about. */
     size_t sated; /* they don't take all that they may */
     size_t lagging;
+    size_t leaving;  /* they die, and give what they held */
     size_t probing;  /* unproven: asked, or to be asked, whether they balloon */
     size_t tended;   /* to be woken, or to be marked */
     size_t indebted; /* stuck, and above their minimum */
@@ -35,7 +36,7 @@ tally_take(struct tally *tally, const struct planner *planner, int64_t now_us);
 void
 tally_add(struct tally *tally, const struct domain *domain, int64_t now_us);
 void
-tally_end(struct tally *tally, const struct planner *planner);
+tally_end(struct tally *tally, const struct planner *planner, int64_t now_us);
 
 /* It is stuck and holds more than its minimum. */
 bool
