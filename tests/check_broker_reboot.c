@@ -416,6 +416,102 @@ START_TEST(what_is_kept_and_a_kill)
 }
 END_TEST
 
+/* What is stored for the next domain of that UUID. */
+static uint64_t
+stored_for(const uint8_t uuid[UUID_BYTES])
+{
+    size_t n;
+    const struct ledger_entry *e = sim_ledger(world.platform, &n);
+    uint64_t kib = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (e[i].has_uuid && memcmp(e[i].uuid, uuid, UUID_BYTES) == 0)
+            kib += e[i].amount_kib;
+    return kib;
+}
+
+static void
+something_happens(struct random *r, const uint8_t uuid[UUID_BYTES],
+                  struct reply *anew, uint64_t *asked_kib)
+{
+    static struct reply other;
+    const struct sim_domain *old = sim_find(world.platform, 2);
+
+    switch (random_below(r, 8)) {
+    case 0:
+        if (old)
+            sim_drain(world.platform, 2, 4 * random_below(r, GIB / 8));
+        return;
+    case 1:
+        if (old && random_below(r, 3) == 0)
+            sim_destroy(world.platform, 2);
+        return;
+    case 2: /* again, when it was refused */
+        if (anew->count == 0 && *asked_kib > 0)
+            return;
+        memset(anew, 0, sizeof *anew);
+        *asked_kib = 4 * (1 + random_below(r, 5 * GIB / 4));
+        reserve_anew(uuid, *asked_kib,
+                     *asked_kib + 4 * random_below(r, GIB / 4), anew);
+        return;
+    case 3:
+        memset(&other, 0, sizeof other);
+        reserve(4 * random_below(r, GIB / 4), GIB, &other);
+        return;
+    case 4:
+        sim_fail_persist(world.platform, (unsigned)random_below(r, 4),
+                         random_below(r, 2) ? ERR_NOT_READY : ERR_NO_MEMORY);
+        return;
+    case 5:
+        sim_set_latency(world.platform,
+                        (int64_t)random_below(r, 20) * US_PER_MS);
+        return;
+    default:
+        run_for((int64_t)random_below(r, 300) * US_PER_MS);
+    }
+}
+
+/* Whatever happens until it is granted: what was kept is there, stored as one
+ * thing or as the other, and once; and nobody's memory is promised twice. */
+START_TEST(a_reboot_and_its_toolstack)
+{
+    struct random r = random_seed("a_reboot_and_its_toolstack", (uint64_t)_i);
+    struct reply anew = { 0 };
+    uint64_t asked_kib = 0, kept_kib;
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot_of(random_below(&r, 2) ? full_host : rigid_host, uuid);
+    kept_kib = stored_for(uuid);
+    ck_assert_uint_ge(kept_kib, 4 * GIB);
+    for (int i = 0; i < 80 && !(anew.count && !anew.error); i++) {
+        something_happens(&r, uuid, &anew, &asked_kib);
+        ck_assert_uint_le(anew.count, 1);
+        ck_assert_int_ge(headroom(), 0);
+        ledger_audit(&broker_planner(world.broker)->ledger);
+        if (asked_kib == 0)
+            ck_assert_uint_ge(stored_for(uuid), kept_kib);
+        else
+            ck_assert_uint_ge(stored_for(uuid), min_u64(kept_kib, asked_kib));
+    }
+    if (anew.count && !anew.error) {
+        run_for(SECOND);
+        ck_assert_uint_ge(anew.amount_kib, asked_kib);
+        ck_assert_uint_eq(stored_for(uuid), anew.amount_kib);
+        ck_assert_int_ge(headroom(), 0);
+        check_no_theft();
+    }
+    /* Killed in between: what is stored then goes on. */
+    broker_free(world.broker);
+    sim_settle_store(world.platform, random_below(&r, 2));
+    start_broker();
+    run_for(SECOND);
+    ck_assert_int_ge(headroom(), 0);
+    ck_assert_uint_ge(stored_for(uuid),
+                      asked_kib ? min_u64(kept_kib, asked_kib) : kept_kib);
+    stop();
+}
+END_TEST
+
 START_TEST(no_hold_for_reboots)
 {
     start(full_host);
@@ -443,6 +539,7 @@ main(void)
     tcase_add_test(tcase, what_is_kept_comes);
     tcase_add_loop_test(tcase, what_is_kept_and_a_store_that_fails, 0, 2);
     tcase_add_loop_test(tcase, what_is_kept_and_a_kill, 0, 2);
+    tcase_add_loop_test(tcase, a_reboot_and_its_toolstack, 0, random_runs(100));
     tcase_add_test(tcase, no_hold_for_reboots);
     return run_broker_suite("broker_reboot", tcase);
 }
