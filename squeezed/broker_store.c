@@ -3,8 +3,10 @@
 
 #include "common/log.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct pending *
 broker_pending_new(struct broker *b, when_stored *stored, const char *id,
@@ -41,11 +43,48 @@ unlink_pending(struct pending *w)
     w->at = NULL;
 }
 
+static void
+free_riders(struct pending *w)
+{
+    while (w->riders) {
+        struct rider *next = w->riders->next;
+
+        free(w->riders);
+        w->riders = next;
+    }
+}
+
+static void
+free_pending(struct pending *w)
+{
+    free_riders(w);
+    free(w);
+}
+
 void
 broker_pending_end(struct pending *w)
 {
     unlink_pending(w);
-    free(w);
+    free_pending(w);
+}
+
+void
+broker_pending_ride(struct broker *b, when_stored *stored, const char *id,
+                    broker_reply *reply, void *arg)
+{
+    struct pending *w = b->pending;
+    struct rider *rider;
+
+    while (w && (w->stored != stored || strcmp(w->id, id) != 0))
+        w = w->next;
+    assert(w);
+    rider = calloc(1, sizeof *rider);
+    if (!rider) {
+        broker_reply_error(reply, arg, ERR_NO_MEMORY, NULL, "out of memory");
+        return;
+    }
+    *rider = (struct rider){ w->riders, reply, arg };
+    w->riders = rider;
 }
 
 void
@@ -57,6 +96,7 @@ broker_detach_pending(struct broker *b)
         unlink_pending(w);
         w->broker = NULL;
         w->reply = NULL;
+        free_riders(w);
     }
 }
 
@@ -67,16 +107,26 @@ broker_reply_done(const struct pending *w)
 
     if (w->reply)
         w->reply(w->arg, &result);
+    for (const struct rider *r = w->riders; r; r = r->next)
+        r->reply(r->arg, &result);
+}
+
+static void
+reply_not_stored(broker_reply *reply, void *arg, enum err error)
+{
+    broker_reply_error(reply, arg, ERR_NOT_READY, NULL,
+                       "could not be stored (%s): nothing has changed; try "
+                       "again",
+                       err_name(error));
 }
 
 void
 broker_reply_not_stored(const struct pending *w, enum err error)
 {
     log_warning("xenstore: %s could not be stored: %s", w->id, err_name(error));
-    broker_reply_error(w->reply, w->arg, ERR_NOT_READY, NULL,
-                       "could not be stored (%s): nothing has changed; try "
-                       "again",
-                       err_name(error));
+    reply_not_stored(w->reply, w->arg, error);
+    for (const struct rider *r = w->riders; r; r = r->next)
+        reply_not_stored(r->reply, r->arg, error);
 }
 
 void
@@ -90,7 +140,7 @@ broker_stored(void *arg, enum err error)
         broker_wake_at(w->broker,
                        max_i64(broker_clock(w->broker), w->broker->now_us));
     }
-    free(w);
+    free_pending(w);
 }
 
 void

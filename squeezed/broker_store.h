@@ -10,6 +10,13 @@
 
 struct pending;
 
+/* Others who wait for the same: they asked for it again. */
+struct rider {
+    struct rider *next;
+    broker_reply *reply;
+    void *arg;
+};
+
 /* What becomes of it once the store has answered; it is freed thereafter. */
 typedef void
 when_stored(struct pending *pending, enum err error);
@@ -29,6 +36,7 @@ struct pending {
     int64_t enough_us;   /* the look that showed enough memory */
     broker_reply *reply; /* NULL: nobody waits (any more) */
     void *arg;
+    struct rider *riders;
 };
 
 /* NULL without memory, which is replied then.  reply: NULL where nobody
@@ -39,6 +47,12 @@ broker_pending_new(struct broker *broker, when_stored *stored, const char *id,
 /* Of what the store was not asked, or has answered. */
 void
 broker_pending_end(struct pending *pending);
+
+/* Waits for what is on its way already for this entry, and gets the same
+ * reply. */
+void
+broker_pending_ride(struct broker *broker, when_stored *stored, const char *id,
+                    broker_reply *reply, void *arg);
 
 /* Changes in one transaction; pending is theirs from here on. */
 void

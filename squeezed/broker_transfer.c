@@ -148,6 +148,8 @@ broker_transfer(struct broker *b, const char *id, uint32_t domid,
                            "reservation %s was transferred to domain %" PRIu32
                            " already",
                            e->id, e->domid);
+    else if (e->storing)
+        broker_pending_ride(b, transfer_stored, e->id, reply, arg);
     else
         broker_reply_error(reply, arg, ERR_NONE, NULL, "%s", "");
 }

@@ -108,6 +108,47 @@ START_TEST(transferred_and_gone)
 }
 END_TEST
 
+/* Asked for again while it is being stored: both are told what came of it, and
+ * when. */
+START_TEST(transferred_again)
+{
+    struct reply r, t[3] = { 0 };
+    bool fails = _i;
+
+    start(full_host);
+    run_for(SECOND);
+    reserve_and_wait(2 * GIB, &r);
+    build_domain(&r, NULL);
+    sim_set_latency(world.platform, 10 * US_PER_MS);
+    if (fails)
+        sim_fail_persist(world.platform, 1, ERR_NO_MEMORY);
+    for (int i = 0; i < 3; i++)
+        broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply,
+                        &t[i]);
+    run_for(5 * US_PER_MS);
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_eq(t[i].count, 0);
+    run_for(10 * US_PER_MS);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_eq(t[i].count, 1);
+        ck_assert_int_eq(t[i].error, fails ? ERR_NOT_READY : ERR_NONE);
+    }
+    ck_assert_uint_eq(reserved(), fails ? 2 * GIB : 0);
+    /* Nobody hears of it when the broker goes. */
+    memset(t, 0, sizeof t);
+    reserve_and_wait(GIB, &r);
+    for (int i = 0; i < 3; i++)
+        broker_transfer(world.broker, r.id, 9, false, world.now_us, take_reply,
+                        &t[i]);
+    broker_free(world.broker);
+    sim_settle_store(world.platform, true);
+    start_broker();
+    run_for(SECOND);
+    ck_assert_uint_eq(t[0].count + t[1].count + t[2].count, 0);
+    stop();
+}
+END_TEST
+
 static void
 make_domain(uint32_t domid, uint64_t build_kib)
 {
@@ -575,6 +616,7 @@ main(void)
     tcase_add_test(tcase, what_a_domain_owns_is_not_held);
     tcase_add_loop_test(tcase, holds_know_no_wall_clock, 0, 2);
     tcase_add_test(tcase, transferred_and_gone);
+    tcase_add_loop_test(tcase, transferred_again, 0, 2);
     tcase_add_test(tcase, what_was_stolen_is_told_at_the_transfer);
     tcase_add_test(tcase, who_does_not_make_it_good_is_named);
     tcase_add_test(tcase, a_uuid_meets_its_domain);
