@@ -148,11 +148,9 @@ describe_plan(struct broker *b)
     b->last_plan_us = b->now_us;
     b->last_writes = plan->setting_count;
     if (plan->why == PLAN_REQUEST && b->planner.queue.count > 0)
-        snprintf(b->last_plan, n, "request of %s for %s", b->calls[0].client,
-                 format_size((int64_t)max_u64(b->requests[0].want_kib +
-                                                  b->requests[0].kept_kib,
-                                              b->requests[0].min_kib),
-                             size));
+        snprintf(
+            b->last_plan, n, "request of %s for %s", b->calls[0].client,
+            format_size((int64_t)planner_amount_kib(&b->requests[0]), size));
     else
         snprintf(b->last_plan, n, "%s",
                  plan->why == PLAN_OVERLOAD

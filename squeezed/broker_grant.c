@@ -72,7 +72,7 @@ refuse_not_stored(const struct pending *w, enum err error)
 /* What was kept for a reboot has left with the grant, or stays.  Moves
  * entries. */
 static void
-settle_kept(struct broker *b, uint64_t seq, enum err error)
+settle_kept(struct broker *b, uint64_t seq, bool stays)
 {
     struct ledger *ledger = &b->planner.ledger;
     size_t i = 0;
@@ -85,9 +85,8 @@ settle_kept(struct broker *b, uint64_t seq, enum err error)
             continue;
         }
         e->leaving_seq = 0;
-        if (error) {
+        if (stays) {
             ledger_stay(ledger, e);
-            e->rewrite_us = b->now_us; /* it may have left all the same */
             i++;
         } else {
             log_info("reservation %s of %s is over: somebody has reserved for "
@@ -108,11 +107,12 @@ grant_stored(struct pending *w, enum err error)
     struct result result;
     char size[SIZE_TEXT];
 
-    settle_kept(b, w->seq, error);
+    /* The client may have gone meanwhile: its domain still reboots. */
+    settle_kept(b, w->seq, error || !w->reply);
     e = broker_find_entry(b, w->id);
     assert(e && e->state == ENTRY_STAGED);
     ledger_commit(&b->planner.ledger, e);
-    if (!error)
+    if (!error && w->reply)
         ledger_enlarge(&b->planner.ledger, e, w->kept_kib);
     if (error == ERR_NOT_READY) { /* it may have been stored all the same */
         /* Before the reply, which may change the ledger. */
@@ -135,7 +135,7 @@ grant_stored(struct pending *w, enum err error)
                                    .request = w->seq,
                                    .client = e->client,
                                    .result = &result });
-    if (!w->reply) { /* the client has gone meanwhile */
+    if (!w->reply) {
         broker_drop(b, e, NOBODY_HAS_IT);
         return;
     }
@@ -145,32 +145,38 @@ grant_stored(struct pending *w, enum err error)
     w->reply(w->arg, &result);
 }
 
-enum {
-    /* There is one; two if they were kept by different runs. */
-    KEPT_MAX = 4
-};
+/* What was kept for its domain's reboot, so that the grant takes the place of
+ * that; nothing where another request counts on it.  False: less is there than
+ * was decided on. */
+static bool
+find_kept(struct broker *b, const struct call *call, uint64_t kept_kib,
+          struct ledger_entry *ret[BROKER_KEPT_MAX], size_t *ret_count)
+{
+    uint64_t sum_kib = 0;
 
-/* Stores the entry in the place of what was kept for its domain's reboot:
- * either the one is in the store, or the other. */
+    *ret_count = 0;
+    if (call->has_uuid &&
+        (kept_kib > 0 || !broker_is_counted_on(b, call->uuid)))
+        *ret_count = broker_list_kept(b, call->uuid, ret);
+    for (size_t i = 0; i < *ret_count; i++)
+        sum_kib += ret[i]->amount_kib;
+    return sum_kib >= kept_kib;
+}
+
+/* Either what was kept is in the store, or the entry. */
 static void
 store_grant(struct broker *b, const struct ledger_entry *entry,
-            struct pending *w)
+            struct ledger_entry *const *kept, size_t count, struct pending *w)
 {
-    struct ledger *ledger = &b->planner.ledger;
-    struct ledger_change changes[KEPT_MAX + 1];
-    size_t n = 0;
+    struct ledger_change changes[BROKER_KEPT_MAX + 1];
 
-    for (size_t i = 0; entry->has_uuid && i < ledger->count; i++) {
-        struct ledger_entry *e = &ledger->entries[i];
-
-        if (n == KEPT_MAX || !broker_keeps_for(e, entry->uuid))
-            continue;
-        ledger_leave(ledger, e);
-        e->leaving_seq = w->seq;
-        changes[n++] = (struct ledger_change){ LEDGER_DELETE, e, false };
+    for (size_t i = 0; i < count; i++) {
+        ledger_leave(&b->planner.ledger, kept[i]);
+        kept[i]->leaving_seq = w->seq;
+        changes[i] = (struct ledger_change){ LEDGER_DELETE, kept[i], false };
     }
-    changes[n++] = (struct ledger_change){ LEDGER_PUT, entry, false };
-    broker_store(b, changes, n, w);
+    changes[count] = (struct ledger_change){ LEDGER_PUT, entry, false };
+    broker_store(b, changes, count + 1, w);
 }
 
 void
@@ -185,10 +191,18 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
         .has_uuid = call->has_uuid,
         .created_us = b->now_us,
     };
+    struct ledger_entry *kept[BROKER_KEPT_MAX];
+    size_t kept_count;
     struct pending *w;
 
     if (call->reboots) {
         broker_keep_more(b, r, call, amount_kib);
+        return;
+    }
+    if (!find_kept(b, call, kept_kib, kept, &kept_count)) {
+        broker_reply_error(call->reply, call->arg, ERR_NOT_READY, NULL,
+                           "what was kept for this domain has just gone: try "
+                           "again");
         return;
     }
     if (call->id[0])
@@ -214,7 +228,7 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
     w->enough_us = b->now_us;
     w->kept_kib = kept_kib;
     entry.amount_kib = amount_kib;
-    store_grant(b, &entry, w);
+    store_grant(b, &entry, kept, kept_count, w);
 }
 
 void

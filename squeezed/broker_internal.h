@@ -18,7 +18,8 @@ struct call {
     uint8_t uuid[UUID_BYTES];
     char id[LIMIT_ID_CHARS + 1]; /* of its reservation; empty: to be made */
     bool planned;                /* a pass has considered it */
-    bool reboots; /* ours: more for what is kept under that UUID */
+    bool reboots;          /* ours: more for what is kept under that UUID */
+    uint64_t credited_kib; /* its kept_kib at the pass before */
 };
 
 /* A reply that is due, but not before its call has returned. */
@@ -188,10 +189,16 @@ broker_keep_more(struct broker *broker, const struct request *request,
 /* Requests for a domain whose memory is kept already need only the rest. */
 void
 broker_credit_reboots(struct broker *broker, const struct snapshot *snapshot);
-/* This entry keeps memory for the next domain of that UUID, and can leave. */
+/* What keeps memory for the next domain of that UUID, and can leave; returns
+ * how many.  There is one; two if they were kept by different runs. */
+enum { BROKER_KEPT_MAX = 4 };
+size_t
+broker_list_kept(struct broker *broker, const uint8_t uuid[UUID_BYTES],
+                 struct ledger_entry *ret[BROKER_KEPT_MAX]);
+/* A queued request needs only what is beyond that. */
 bool
-broker_keeps_for(const struct ledger_entry *entry,
-                 const uint8_t uuid[UUID_BYTES]);
+broker_is_counted_on(const struct broker *broker,
+                     const uint8_t uuid[UUID_BYTES]);
 
 /* broker_grant.c */
 

@@ -10,6 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define RESERVED_FOR_IT "somebody has reserved for its domain"
+
 enum {
     /* xl builds the next domain 2 s after the old one has gone. */
     MORE_TIMEOUT_US = 5 * US_PER_S
@@ -158,58 +160,127 @@ broker_keep_more(struct broker *b, const struct request *r,
                                        .message = "nothing waits for it" } });
 }
 
-bool
-broker_keeps_for(const struct ledger_entry *e, const uint8_t uuid[UUID_BYTES])
+static bool
+is_for(const struct call *call, const uint8_t uuid[UUID_BYTES])
 {
-    return e->reboots && e->state == ENTRY_GRANTED && waits_for(e, uuid);
+    return call->has_uuid && memcmp(call->uuid, uuid, UUID_BYTES) == 0;
 }
 
-/* The first one for that UUID; NULL if there is none. */
-static struct request *
-queued_for(struct broker *b, const uint8_t uuid[UUID_BYTES])
+/* The index of the first one for that UUID, by somebody else or by us; the
+ * queue's count if there is none. */
+static size_t
+queued_for(const struct broker *b, const uint8_t uuid[UUID_BYTES], bool ours)
 {
-    for (size_t i = 0; i < b->planner.queue.count; i++) {
-        const struct call *call = &b->calls[i];
+    size_t i = 0;
 
-        if (call->has_uuid && !call->reboots &&
-            memcmp(call->uuid, uuid, UUID_BYTES) == 0)
-            return &b->requests[i];
-    }
-    return NULL;
+    while (i < b->planner.queue.count &&
+           (b->calls[i].reboots != ours || !is_for(&b->calls[i], uuid)))
+        i++;
+    return i;
+}
+
+/* It is about to come free.  (When it is first seen dying, that is not yet
+ * judged.) */
+static bool
+is_coming(const struct broker *b, const struct domain *old)
+{
+    return (old->facts.flags & DOMAIN_DYING) &&
+           (old->judgement.leaving_us == 0 || judge_is_leaving(old, b->now_us));
 }
 
 /* What a domain holds that has shut down, but isn't on its way out, may stay
  * there: others give for its successor, then. */
 static void
-credit(struct broker *b, const struct ledger_entry *e)
+credit(const struct broker *b, struct ledger_entry *e, struct request *r)
 {
-    struct request *r = queued_for(b, e->uuid);
-    const struct domain *old = r ? host_carrier(&b->planner.host, e) : NULL;
+    const struct domain *old = host_carrier(&b->planner.host, e);
 
-    if (!r || (old && !judge_is_leaving(old, b->now_us)))
+    if (old && !is_coming(b, old))
         return;
     r->kept_kib += e->amount_kib;
     r->kept_comes |= old || e->state == ENTRY_STAGED;
+    /* It is counted on: it doesn't end while that is so. */
+    e->hold_until_us = max_i64(e->hold_until_us, b->now_us + US_PER_S);
+}
+
+/* What we have asked for on top of what is kept is part of what it asks for. */
+static void
+drop_ours(struct broker *b, const uint8_t uuid[UUID_BYTES])
+{
+    size_t i = queued_for(b, uuid, true);
+
+    if (i == b->planner.queue.count)
+        return;
+    broker_tell(b, &(struct news){ .kind = NEWS_REFUSAL,
+                                   .request = b->requests[i].seq,
+                                   .client = b->calls[i].client,
+                                   .result = &(struct result){
+                                       .error = ERR_CANCELLED,
+                                       .message = RESERVED_FOR_IT } });
+    broker_take_off_queue(b, i);
+}
+
+/* One request for each UUID. */
+static void
+credit_all(struct broker *b, const struct snapshot *snapshot)
+{
+    struct ledger *ledger = &b->planner.ledger;
+    bool looked = false;
+
+    for (size_t i = 0; i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+        size_t k = b->planner.queue.count;
+
+        if (e->reboots && e->state != ENTRY_LEAVING && waits_for(e, e->uuid))
+            k = queued_for(b, e->uuid, false);
+        if (k == b->planner.queue.count)
+            continue;
+        if (!looked)
+            host_look(&b->planner.host, snapshot, ledger);
+        looked = true;
+        credit(b, e, &b->requests[k]);
+        drop_ours(b, e->uuid);
+    }
 }
 
 void
 broker_credit_reboots(struct broker *b, const struct snapshot *snapshot)
 {
-    const struct ledger *ledger = &b->planner.ledger;
-    bool looked = false;
+    const struct request_queue *queue = &b->planner.queue;
 
-    for (size_t i = 0; i < b->planner.queue.count; i++) {
+    for (size_t i = 0; i < queue->count; i++) {
+        b->calls[i].credited_kib = b->requests[i].kept_kib;
         b->requests[i].kept_kib = 0;
         b->requests[i].kept_comes = false;
     }
-    for (size_t i = 0; b->planner.queue.count > 0 && i < ledger->count; i++) {
-        const struct ledger_entry *e = &ledger->entries[i];
+    if (queue->count > 0)
+        credit_all(b, snapshot);
+    /* What a range is to get beyond it was fixed for another case. */
+    for (size_t i = 0; i < queue->count; i++)
+        if (b->requests[i].kept_kib != b->calls[i].credited_kib)
+            b->requests[i].want_kib = 0;
+}
 
-        if (!e->reboots || e->state == ENTRY_LEAVING || !waits_for(e, e->uuid))
-            continue;
-        if (!looked)
-            host_look(&b->planner.host, snapshot, ledger);
-        looked = true;
-        credit(b, e);
+size_t
+broker_list_kept(struct broker *b, const uint8_t uuid[UUID_BYTES],
+                 struct ledger_entry *ret[BROKER_KEPT_MAX])
+{
+    struct ledger *ledger = &b->planner.ledger;
+    size_t n = 0;
+
+    for (size_t i = 0; n < BROKER_KEPT_MAX && i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+
+        if (e->reboots && e->state == ENTRY_GRANTED && waits_for(e, uuid))
+            ret[n++] = e;
     }
+    return n;
+}
+
+bool
+broker_is_counted_on(const struct broker *b, const uint8_t uuid[UUID_BYTES])
+{
+    size_t i = queued_for(b, uuid, false);
+
+    return i < b->planner.queue.count && b->requests[i].kept_kib > 0;
 }

@@ -31,6 +31,25 @@ release_stored(struct pending *w, enum err error)
     broker_reply_done(w);
 }
 
+/* A grant that nobody has got may have taken the place of what was kept for its
+ * domain: then that comes back. */
+static void
+store_release(struct broker *b, const struct ledger_entry *e, struct pending *w)
+{
+    struct ledger_entry *kept[BROKER_KEPT_MAX];
+    struct ledger_change changes[2 * BROKER_KEPT_MAX + 1];
+    size_t n = 0, count = 0;
+
+    if (e->unwanted && e->has_uuid)
+        count = broker_list_kept(b, e->uuid, kept);
+    for (size_t i = 0; i < count; i++) {
+        changes[n++] = (struct ledger_change){ LEDGER_DELETE, kept[i], false };
+        changes[n++] = (struct ledger_change){ LEDGER_PUT, kept[i], false };
+    }
+    changes[n++] = (struct ledger_change){ LEDGER_DELETE, e, false };
+    broker_store(b, changes, n, w);
+}
+
 void
 broker_start_release(struct broker *b, struct ledger_entry *e, const char *why,
                      broker_reply *reply, void *arg)
@@ -42,7 +61,7 @@ broker_start_release(struct broker *b, struct ledger_entry *e, const char *why,
         return;
     w->why = why;
     ledger_leave(&b->planner.ledger, e);
-    broker_store_entry(b, LEDGER_DELETE, e, false, w);
+    store_release(b, e, w);
 }
 
 void

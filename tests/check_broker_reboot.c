@@ -246,6 +246,20 @@ reserve_anew(const uint8_t uuid[UUID_BYTES], uint64_t min_kib, uint64_t max_kib,
     broker_reserve(world.broker, &call, world.now_us, take_reply, r);
 }
 
+/* What is stored for the next domain of that UUID. */
+static uint64_t
+stored_for(const uint8_t uuid[UUID_BYTES])
+{
+    size_t n;
+    const struct ledger_entry *e = sim_ledger(world.platform, &n);
+    uint64_t kib = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (e[i].has_uuid && memcmp(e[i].uuid, uuid, UUID_BYTES) == 0)
+            kib += e[i].amount_kib;
+    return kib;
+}
+
 static void
 check_reserved_anew(const struct reply *r, uint64_t kib)
 {
@@ -333,6 +347,51 @@ START_TEST(what_is_kept_is_no_hope_for_others)
 }
 END_TEST
 
+/* A range gets its fair share, of which that is part: of 16 GiB, 1 and three
+ * quarters of 7, as the others get 1 and three quarters of 3. */
+START_TEST(what_is_kept_is_part_of_a_share)
+{
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot(uuid);
+    sim_destroy(world.platform, 2);
+    run_for(2 * SECOND);
+    reserve_anew(uuid, GIB, 8 * GIB, &r);
+    run_for(10 * SECOND);
+    check_reserved_anew(&r, r.amount_kib);
+    ck_assert_uint_ge(r.amount_kib, 25 * GIB / 4 - 4 * MIB);
+    ck_assert_uint_le(r.amount_kib, 25 * GIB / 4 + 4 * MIB);
+    stop();
+}
+END_TEST
+
+/* What we have asked for on top of what is kept isn't asked for twice. */
+START_TEST(what_we_ask_for_is_part_of_it)
+{
+    const char *client;
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+
+    start(full_host);
+    world.options.reboot_hold_us = 30 * SECOND;
+    broker_reconfigure(world.broker, &world.options, world.now_us);
+    run_for(SECOND);
+    memcpy(uuid, sim_find(world.platform, 2)->uuid, UUID_BYTES);
+    ck_assert(sim_reboot(world.platform, 2));
+    sim_drain(world.platform, 2, GIB);
+    reserve_anew(uuid, 6 * GIB, 6 * GIB, &r);
+    step(world.now_us);
+    ck_assert_ptr_nonnull(broker_queued(world.broker, 0, &client));
+    ck_assert_str_eq(client, "test");
+    ck_assert_ptr_null(broker_queued(world.broker, 1, &client));
+    sim_destroy(world.platform, 2);
+    run_for(10 * SECOND);
+    check_reserved_anew(&r, 6 * GIB);
+    stop();
+}
+END_TEST
+
 /* Reserved while the old one is on its way out: granted when it has gone. */
 START_TEST(what_is_kept_comes)
 {
@@ -340,19 +399,115 @@ START_TEST(what_is_kept_comes)
     uint8_t uuid[UUID_BYTES];
 
     start_reboot_of(rigid_host, uuid);
+    if (_i == 2) /* what is counted on doesn't end */
+        run_for(29 * SECOND);
     sim_drain(world.platform, 2, GIB);
-    run_for(50 * US_PER_MS);
+    if (_i)
+        run_for(50 * US_PER_MS);
     reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
     for (int i = 0; i < 20; i++) {
         run_for(100 * US_PER_MS);
         sim_drain(world.platform, 2, GIB / 10);
         ck_assert_uint_eq(r.count, 0);
+        ck_assert_uint_ge(stored_for(uuid), 4 * GIB);
         ck_assert_int_ge(headroom(), 0);
     }
     sim_destroy(world.platform, 2);
     run_for(50 * US_PER_MS);
     check_reserved_anew(&r, 4 * GIB);
     check_no_theft();
+    stop();
+}
+END_TEST
+
+/* Somebody else has built a domain of it: there is nothing to be granted. */
+START_TEST(what_is_kept_was_taken)
+{
+    struct reply r = { 0 }, thief = { .amount_kib = 2 * GIB };
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot_of(rigid_host, uuid);
+    sim_destroy(world.platform, 2);
+    run_for(SECOND);
+    build_domain(&thief, NULL);
+    run_for(5 * SECOND);
+    reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
+    run_for(50 * US_PER_MS);
+    ck_assert_uint_eq(r.count, 1);
+    ck_assert_int_eq(r.error, ERR_CANNOT_FREE);
+    memset(&r, 0, sizeof r);
+    sim_destroy(world.platform, 9);
+    run_for(SECOND);
+    reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
+    run_for(50 * US_PER_MS);
+    check_reserved_anew(&r, 4 * GIB);
+    stop();
+}
+END_TEST
+
+/* The first one counts on it: another one of that UUID doesn't end it. */
+START_TEST(what_is_kept_and_two_requests)
+{
+    struct reply first = { 0 }, second = { 0 };
+    struct reserve_call call = { .client = "test",
+                                 .min_kib = 14 * GIB,
+                                 .max_kib = 14 * GIB,
+                                 .timeout_us = MINUTE,
+                                 .hold_us = -1,
+                                 .wait = true };
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot_of(rigid_host, uuid);
+    sim_destroy(world.platform, 2);
+    run_for(SECOND);
+    call.uuid = uuid;
+    broker_reserve(world.broker, &call, world.now_us, take_reply, &first);
+    sim_destroy(world.platform, 3);
+    run_for(SECOND);
+    reserve_anew(uuid, 64 * MIB, 64 * MIB, &second);
+    run_for(SECOND);
+    ck_assert_uint_eq(first.count, 0);
+    ck_assert_uint_eq(second.count, 1);
+    ck_assert_int_eq(second.error, ERR_NONE);
+    ck_assert_uint_ge(stored_for(uuid), 4 * GIB + 64 * MIB);
+    stop();
+}
+END_TEST
+
+/* In the instant of its grant: the domain comes back all the same. */
+START_TEST(what_is_kept_and_a_client_that_goes)
+{
+    struct reserve_call call = { .client = "test",
+                                 .min_kib = 4 * GIB,
+                                 .max_kib = 4 * GIB,
+                                 .timeout_us = MINUTE,
+                                 .hold_us = -1 };
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+    uint64_t seq;
+    size_t n;
+
+    start_reboot_of(rigid_host, uuid);
+    sim_destroy(world.platform, 2);
+    run_for(SECOND);
+    sim_set_latency(world.platform, 10 * US_PER_MS);
+    call.uuid = uuid;
+    seq = broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
+    run_for(5 * US_PER_MS);
+    broker_cancel(world.broker, seq, world.now_us);
+    for (int i = 0; i < 20; i++) {
+        run_for(5 * US_PER_MS);
+        ck_assert_uint_ge(stored_for(uuid), 4 * GIB);
+        ck_assert_int_ge(headroom(), 0);
+    }
+    ck_assert_uint_eq(r.count, 0);
+    ck_assert_str_eq(sim_ledger(world.platform, &n)->client, "squeezed-reboot");
+    ck_assert_uint_eq(n, 1);
+    ck_assert_uint_eq(reserved(), stored_for(uuid));
+    sim_set_latency(world.platform, 0);
+    reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
+    run_for(SECOND);
+    check_reserved_anew(&r, 4 * GIB);
     stop();
 }
 END_TEST
@@ -415,20 +570,6 @@ START_TEST(what_is_kept_and_a_kill)
     stop();
 }
 END_TEST
-
-/* What is stored for the next domain of that UUID. */
-static uint64_t
-stored_for(const uint8_t uuid[UUID_BYTES])
-{
-    size_t n;
-    const struct ledger_entry *e = sim_ledger(world.platform, &n);
-    uint64_t kib = 0;
-
-    for (size_t i = 0; i < n; i++)
-        if (e[i].has_uuid && memcmp(e[i].uuid, uuid, UUID_BYTES) == 0)
-            kib += e[i].amount_kib;
-    return kib;
-}
 
 static void
 something_happens(struct random *r, const uint8_t uuid[UUID_BYTES],
@@ -536,7 +677,12 @@ main(void)
     tcase_add_test(tcase, what_is_kept_can_be_reserved);
     tcase_add_test(tcase, more_than_what_is_kept);
     tcase_add_test(tcase, what_is_kept_is_no_hope_for_others);
-    tcase_add_test(tcase, what_is_kept_comes);
+    tcase_add_loop_test(tcase, what_is_kept_comes, 0, 3);
+    tcase_add_test(tcase, what_is_kept_was_taken);
+    tcase_add_test(tcase, what_is_kept_is_part_of_a_share);
+    tcase_add_test(tcase, what_we_ask_for_is_part_of_it);
+    tcase_add_test(tcase, what_is_kept_and_two_requests);
+    tcase_add_test(tcase, what_is_kept_and_a_client_that_goes);
     tcase_add_loop_test(tcase, what_is_kept_and_a_store_that_fails, 0, 2);
     tcase_add_loop_test(tcase, what_is_kept_and_a_kill, 0, 2);
     tcase_add_loop_test(tcase, a_reboot_and_its_toolstack, 0, random_runs(100));

@@ -70,11 +70,28 @@ most_kib(const struct request *r)
     return sub_or_0(r->max_kib, r->kept_kib);
 }
 
-/* What is kept for it will do, whatever the others hold. */
+/* What is kept for it will do, and is there: whoever else waits, and whatever
+ * for. */
 static bool
-is_covered(const struct request *r)
+is_covered(const struct planner *p, const struct tally *t,
+           const struct request *r)
 {
-    return r->kept_kib > 0 && least_kib(r) == 0;
+    int64_t spare = (int64_t)p->settings.cushion_kib + t->relief_kib;
+
+    return r->kept_kib > 0 && least_kib(r) == 0 && t->headroom_kib + spare >= 0;
+}
+
+/* The policy's share of its range; what is kept for it is part of that. */
+static uint64_t
+fair_share(struct planner *p, const struct tally *t, const struct request *r,
+           uint64_t ahead_kib)
+{
+    struct tally with_kept = *t;
+
+    with_kept.headroom_kib += (int64_t)r->kept_kib;
+    return sub_or_0(
+        shares_of_range(p, &with_kept, r->min_kib, r->max_kib, ahead_kib),
+        r->kept_kib);
 }
 
 /* What `request` should get, with wants ahead of it as they are: its fixed
@@ -90,12 +107,18 @@ want_of(struct planner *p, const struct tally *t, const struct request *r,
     if (least == most)
         return least;
     if (want == 0)
-        want = shares_of_range(p, t, least, most, ahead_kib);
+        want = fair_share(p, t, r, ahead_kib);
     if ((int64_t)want > sure)
         want = page_down(or_0(sure));
     if ((int64_t)want > brisk)
         want = page_down(or_0(brisk));
     return max_u64(min_u64(want, most), least);
+}
+
+uint64_t
+planner_amount_kib(const struct request *r)
+{
+    return min_u64(max_u64(r->want_kib + r->kept_kib, r->min_kib), r->max_kib);
 }
 
 static void
@@ -124,13 +147,13 @@ refuse(struct plan *plan, const struct request *r, enum err error,
 
 /* At the deadline a range takes what is there, if that is enough. */
 static void
-expire(struct plan *plan, struct request *r, const struct tally *t,
-       int64_t here_kib, uint64_t ahead_kib)
+expire(const struct planner *p, const struct tally *t, const struct request *r,
+       int64_t here_kib, uint64_t ahead_kib, struct plan *plan)
 {
     int64_t free_kib;
 
     if (!r->kept_comes &&
-        (is_covered(r) || here_kib >= (int64_t)least_kib(r))) {
+        (is_covered(p, t, r) || here_kib >= (int64_t)least_kib(r))) {
         grant(plan, r, page_down(or_0(here_kib)));
         return;
     }
@@ -146,10 +169,12 @@ serve_request(struct planner *p, const struct tally *t, struct request *r,
               struct plan *plan)
 {
     uint64_t least = least_kib(r);
+    bool covered = is_covered(p, t, r);
     int64_t free_kib;
-    enum err error = tally_impossible(t, least, ahead_kib, &free_kib);
+    enum err error =
+        tally_impossible(t, least, least > 0 ? ahead_kib : 0, &free_kib);
 
-    if (is_covered(r))
+    if (covered)
         error = ERR_NONE;
     if (error && !r->wait &&
         (now_us - r->submitted_us >= PROBE_REQUEST_US ||
@@ -163,13 +188,13 @@ serve_request(struct planner *p, const struct tally *t, struct request *r,
         return 0;
     }
     r->want_kib = want_of(p, t, r, ahead_kib);
-    if (!r->kept_comes && ((int64_t)r->want_kib <= here_kib ||
-                           (is_covered(r) && r->want_kib == 0))) {
+    if (!r->kept_comes &&
+        ((int64_t)r->want_kib <= here_kib || (covered && r->want_kib == 0))) {
         grant(plan, r, r->want_kib);
         return 0;
     }
     if (r->deadline_us <= now_us) {
-        expire(plan, r, t, here_kib, ahead_kib);
+        expire(p, t, r, here_kib, ahead_kib, plan);
         return 0;
     }
     return r->want_kib;

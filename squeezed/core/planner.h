@@ -103,6 +103,10 @@ void
 planner_pass(struct planner *planner, const struct snapshot *snapshot,
              int64_t now_us, struct plan *plan);
 
+/* What it would get, as of the last pass. */
+uint64_t
+planner_amount_kib(const struct request *request);
+
 /* Grants a request of a fixed amount out of what the last pass left over,
  * without another pass, if nothing moved then and free_kib (what is free now)
  * is what was free then: what guests may take without us is no part of it

@@ -150,6 +150,8 @@ zero_was_written(void *arg, enum err error, const char *value, size_t length)
 
     (void)value;
     (void)length;
+    if (!error)
+        xen->zero.again_us = 0;
     if (!error || error == ERR_NOT_READY) /* a new connection starts anew */
         return;
     if (xen->zero.again_us == 0)

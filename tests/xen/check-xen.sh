@@ -87,6 +87,7 @@ was_lost_by_qemu() { # was_lost_by_qemu STATUS LOGS
 # One boot, and two more chances for what QEMU spoils.
 boot() { # boot BOOT LOGS
     local status chances=3
+    rm -rf "$2".lost-*
     while :; do
         status=0
         boot_once "$1" "$2" || status=$?
@@ -95,8 +96,8 @@ boot() { # boot BOOT LOGS
         if [ $chances = 0 ] || ! was_lost_by_qemu $status "$2"; then break; fi
         echo "check-xen: QEMU lost a guest or the host in $1 (status $status);" \
             "logs: $2.lost-$chances; once more"
-        rm -rf "$2.lost-$chances"
         mv "$2" "$2.lost-$chances"
+        lost=$((lost + 1))
     done
     case $status in
         0) ;;
@@ -112,11 +113,13 @@ boot() { # boot BOOT LOGS
     return $status
 }
 
-result=0
+result=0 lost=0
 for x in "${boots[@]}"; do
     status=0
     boot "$x" "$build/xen-logs/$x" || status=$?
     [ $status != 77 ] || exit 77
     [ $status = 0 ] || result=$status
 done
+[ $lost = 0 ] || echo "check-xen: $lost boots were lost, and made again: if that" \
+    "is often, look at the logs in $build/xen-logs/*.lost-*"
 exit $result
