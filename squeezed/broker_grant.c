@@ -69,6 +69,8 @@ refuse_not_stored(const struct pending *w, enum err error)
     broker_reply_not_stored(w, error);
 }
 
+enum { KEPT_AGAIN_US = 5 * US_PER_S };
+
 /* What was kept for a reboot has left with the grant, or stays.  Moves
  * entries. */
 static void
@@ -85,8 +87,10 @@ settle_kept(struct broker *b, uint64_t seq, bool stays)
             continue;
         }
         e->leaving_seq = 0;
-        if (stays) {
+        if (stays) { /* long enough for another try */
             ledger_stay(ledger, e);
+            e->hold_until_us =
+                max_i64(e->hold_until_us, b->now_us + KEPT_AGAIN_US);
             i++;
         } else {
             log_info("reservation %s of %s is over: somebody has reserved for "
@@ -189,6 +193,7 @@ broker_grant(struct broker *b, const struct request *r, const struct call *call,
         .amount_kib = amount_kib - kept_kib,
         .state = ENTRY_STAGED,
         .has_uuid = call->has_uuid,
+        .replaces = kept_kib > 0,
         .created_us = b->now_us,
     };
     struct ledger_entry *kept[BROKER_KEPT_MAX];
@@ -257,6 +262,17 @@ broker_hold(struct broker *b, struct ledger_entry *entry, int64_t hold_us)
     }
     w->enough_us = b->now_us;
     broker_store_entry(b, LEDGER_PUT, entry, false, w);
+}
+
+void
+broker_keep_undelivered(struct broker *b, struct ledger_entry *e)
+{
+    log_info("reservation %s of %s: nobody has got it, but its domain reboots: "
+             "kept for that",
+             e->id, e->client);
+    set_hold(b, e, b->options.reboot_hold_us);
+    e->rewrite_us = b->now_us;
+    broker_wake_at(b, b->now_us);
 }
 
 void

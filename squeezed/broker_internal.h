@@ -212,6 +212,9 @@ broker_hold(struct broker *broker, struct ledger_entry *entry, int64_t hold_us);
 void
 broker_grant(struct broker *broker, const struct request *request,
              const struct call *call, uint64_t amount_kib);
+/* It stands for what was kept for a reboot: that is still to come. */
+void
+broker_keep_undelivered(struct broker *broker, struct ledger_entry *entry);
 /* The request's client has gone while its grant was being stored. */
 void
 broker_abandon(struct broker *broker, uint64_t seq);

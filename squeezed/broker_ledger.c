@@ -24,6 +24,7 @@ take_stored_entry(struct broker *b, const struct ledger_entry *stored_entry)
     e.leaving_seq = 0;
     e.storing = false;
     e.unwanted = false;
+    e.replaces = false;
     e.owner_unmet = e.transferred && e.has_owner_uuid;
     e.owner_gone = false;
     e.rewrite_us = 0;

@@ -188,19 +188,31 @@ is_coming(const struct broker *b, const struct domain *old)
            (old->judgement.leaving_us == 0 || judge_is_leaving(old, b->now_us));
 }
 
+/* It may be met: what it counts on doesn't end, then. */
+static bool
+is_hopeful(const struct call *call, const struct request *r)
+{
+    return !call->planned || r->want_kib > 0 || r->min_kib <= r->kept_kib;
+}
+
 /* What a domain holds that has shut down, but isn't on its way out, may stay
- * there: others give for its successor, then. */
-static void
-credit(const struct broker *b, struct ledger_entry *e, struct request *r)
+ * there (Xen keeps pages that others have mapped): others give for its
+ * successor, then.  False if there is nothing for it. */
+static bool
+credit(const struct broker *b, struct ledger_entry *e, const struct call *call,
+       struct request *r)
 {
     const struct domain *old = host_carrier(&b->planner.host, e);
+    bool comes = e->state == ENTRY_STAGED || (old && is_coming(b, old));
+    uint64_t stays_kib = old && !comes ? host_reboot_held_kib(old) : 0;
 
-    if (old && !is_coming(b, old))
-        return;
-    r->kept_kib += e->amount_kib;
-    r->kept_comes |= old || e->state == ENTRY_STAGED;
-    /* It is counted on: it doesn't end while that is so. */
-    e->hold_until_us = max_i64(e->hold_until_us, b->now_us + US_PER_S);
+    if (e->amount_kib <= stays_kib)
+        return false;
+    r->kept_kib += e->amount_kib - stays_kib;
+    r->kept_comes |= comes;
+    if (is_hopeful(call, r))
+        e->hold_until_us = max_i64(e->hold_until_us, b->now_us + US_PER_S);
+    return true;
 }
 
 /* What we have asked for on top of what is kept is part of what it asks for. */
@@ -238,8 +250,8 @@ credit_all(struct broker *b, const struct snapshot *snapshot)
         if (!looked)
             host_look(&b->planner.host, snapshot, ledger);
         looked = true;
-        credit(b, e, &b->requests[k]);
-        drop_ours(b, e->uuid);
+        if (credit(b, e, &b->calls[k], &b->requests[k]))
+            drop_ours(b, e->uuid);
     }
 }
 

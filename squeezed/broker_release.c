@@ -9,6 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What it had taken the place of may have been transferred, or have been on its
+ * way out, when it left: then it is not in the store. */
+static void
+rewrite_kept(struct broker *b, const uint8_t uuid[UUID_BYTES])
+{
+    struct ledger *ledger = &b->planner.ledger;
+
+    for (size_t i = 0; i < ledger->count; i++) {
+        struct ledger_entry *e = &ledger->entries[i];
+
+        if (e->reboots && memcmp(e->uuid, uuid, UUID_BYTES) == 0)
+            e->rewrite_us = b->now_us;
+    }
+}
+
 static void
 release_stored(struct pending *w, enum err error)
 {
@@ -25,6 +40,8 @@ release_stored(struct pending *w, enum err error)
             e->retry_us = b->now_us + RETRY_US;
         return;
     }
+    if (e->unwanted && e->has_uuid)
+        rewrite_kept(b, e->uuid);
     log_info("reservation %s of %s released", e->id, e->client);
     broker_tell_entry(b, NEWS_RELEASE, e, w->why ? w->why : "released");
     ledger_remove(&b->planner.ledger, e);
@@ -92,7 +109,11 @@ broker_undelivered(struct broker *b, const char *id, int64_t now_us)
     struct ledger_entry *e = broker_find_entry(b, id);
 
     b->now_us = max_i64(b->now_us, now_us);
-    if (e && e->state == ENTRY_GRANTED)
+    if (!e || e->state != ENTRY_GRANTED)
+        return;
+    if (e->replaces)
+        broker_keep_undelivered(b, e);
+    else
         broker_drop(b, e, NOBODY_HAS_IT);
 }
 

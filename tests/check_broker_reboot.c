@@ -420,6 +420,57 @@ START_TEST(what_is_kept_comes)
 }
 END_TEST
 
+/* Others have mapped pages of the old one, which stays for ever: all but those
+ * are there. */
+START_TEST(what_a_zombie_leaves)
+{
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+
+    start_reboot_of(rigid_host, uuid);
+    sim_drain(world.platform, 2, 4 * GIB - 8);
+    run_for(7 * SECOND);
+    reserve_anew(uuid, 4 * GIB - MIB, 4 * GIB - MIB, &r);
+    run_for(50 * US_PER_MS);
+    check_reserved_anew(&r, 4 * GIB - MIB);
+    check_no_theft();
+    stop();
+}
+END_TEST
+
+/* Its client went before it could be told: the domain may come all the same. */
+START_TEST(what_is_kept_and_nobody_has_got)
+{
+    struct reply r = { 0 };
+    uint8_t uuid[UUID_BYTES];
+    size_t n;
+
+    start_reboot_of(rigid_host, uuid);
+    sim_destroy(world.platform, 2);
+    run_for(SECOND);
+    reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
+    run_for(SECOND);
+    check_reserved_anew(&r, 4 * GIB);
+    broker_undelivered(world.broker, r.id, world.now_us);
+    run_for(2 * SECOND);
+    ck_assert_uint_eq(stored_for(uuid), 4 * GIB);
+    if (_i == 0) { /* nor does a restart keep it for longer */
+        broker_free(world.broker);
+        start_broker();
+        run_for(26 * SECOND);
+        ck_assert_uint_eq(stored_for(uuid), 4 * GIB);
+        run_for(4 * SECOND);
+        ck_assert_uint_eq(stored_for(uuid), 0);
+    } else {
+        build_successor(uuid, 9);
+        run_for(10 * SECOND);
+        ck_assert(sim_ledger(world.platform, &n)->transferred);
+        ck_assert_uint_eq(n, 1);
+    }
+    stop();
+}
+END_TEST
+
 /* Somebody else has built a domain of it: there is nothing to be granted. */
 START_TEST(what_is_kept_was_taken)
 {
@@ -435,6 +486,7 @@ START_TEST(what_is_kept_was_taken)
     run_for(50 * US_PER_MS);
     ck_assert_uint_eq(r.count, 1);
     ck_assert_int_eq(r.error, ERR_CANNOT_FREE);
+    ck_assert_uint_eq(r.free_kib, 2 * GIB);
     memset(&r, 0, sizeof r);
     sim_destroy(world.platform, 9);
     run_for(SECOND);
@@ -679,6 +731,8 @@ main(void)
     tcase_add_test(tcase, what_is_kept_is_no_hope_for_others);
     tcase_add_loop_test(tcase, what_is_kept_comes, 0, 3);
     tcase_add_test(tcase, what_is_kept_was_taken);
+    tcase_add_test(tcase, what_a_zombie_leaves);
+    tcase_add_loop_test(tcase, what_is_kept_and_nobody_has_got, 0, 2);
     tcase_add_test(tcase, what_is_kept_is_part_of_a_share);
     tcase_add_test(tcase, what_we_ask_for_is_part_of_it);
     tcase_add_test(tcase, what_is_kept_and_two_requests);

@@ -135,6 +135,12 @@ host_reboot_kib(const struct domain *d)
 }
 
 uint64_t
+host_reboot_held_kib(const struct domain *d)
+{
+    return page_up(d->facts.actual_kib + beside_kib(&d->facts));
+}
+
+uint64_t
 host_reboot_own_kib(const struct domain *d)
 {
     return min_u64(d->committed_kib + beside_kib(&d->facts),

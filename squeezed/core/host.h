@@ -159,6 +159,10 @@ host_reboot_kib(const struct domain *domain);
 uint64_t
 host_reboot_own_kib(const struct domain *domain);
 
+/* What it still holds of what is kept for that one. */
+uint64_t
+host_reboot_held_kib(const struct domain *domain);
+
 /* The domain that shuts down and still holds what this entry keeps for the next
  * one; NULL: the entry keeps nothing of that kind, or the domain has gone. */
 struct domain *

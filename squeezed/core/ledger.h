@@ -51,9 +51,10 @@ struct ledger_entry {
     /* What a domain that reboots leaves for the next one of its UUID: as long
      * as the old one is there, that carries it. */
     bool reboots;
-    bool limit_set;             /* transferred with a limit: by a toolstack that
-                                 * reserves anew for a reboot */
-    bool unwanted;              /* nobody has it: to leave as soon as it can */
+    bool replaces;  /* stands for what was kept so, as somebody reserved it */
+    bool limit_set; /* transferred with a limit: by a toolstack that
+                     * reserves anew for a reboot */
+    bool unwanted;  /* nobody has it: to leave as soon as it can */
     int64_t rewrite_us;         /* it may be missing in the store: written
                                  * there anew then; 0: no */
     int64_t retry_us;           /* what failed is tried again then; 0: no */

@@ -134,7 +134,7 @@ static void
 refuse(struct plan *plan, const struct request *r, enum err error,
        int64_t free_kib)
 {
-    uint64_t had_kib = page_down(or_0(free_kib)) + r->kept_kib;
+    uint64_t had_kib = page_down(or_0(free_kib + (int64_t)r->kept_kib));
 
     plan->answers[plan->answer_count++] = (struct answer){
         .seq = r->seq,
