@@ -186,6 +186,19 @@ simulation_reboot(struct simulation *s, size_t index, int64_t now_us)
     return sim_reboot(s->sim, e->domid);
 }
 
+/* libxl builds no second domain of a name; here the UUID stands for it. */
+static bool
+is_there(const struct simulation *s, const uint8_t uuid[UUID_BYTES])
+{
+    size_t count;
+    const struct sim_domain *d = sim_domains(s->sim, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(d[i].uuid, uuid, UUID_BYTES) == 0)
+            return true;
+    return false;
+}
+
 static void
 rebuild_one(struct simulation *s, struct rebuild *r)
 {
@@ -193,7 +206,9 @@ rebuild_one(struct simulation *s, struct rebuild *r)
     const char *error = NULL;
 
     r->domain.domid = next_domid(s);
-    if (sim_free_kib(s->sim) < r->amount_kib)
+    if (is_there(s, r->domain.uuid))
+        error = "there is a domain of its name already";
+    else if (sim_free_kib(s->sim) < r->amount_kib)
         error = "there is not enough free memory";
     if (!error)
         error = start_building(s, &r->domain, r->amount_kib, true, buffer);
