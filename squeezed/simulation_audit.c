@@ -127,6 +127,15 @@ is_kept_for(const struct ledger_entry *e, const struct sim_domain *d)
            memcmp(e->uuid, d->uuid, UUID_BYTES) == 0;
 }
 
+/* domids come back: what was promised to the one before isn't its. */
+static bool
+is_promised_to(const struct ledger_entry *e, const struct sim_domain *d)
+{
+    return e->transferred && e->domid == d->domid &&
+           !(e->has_owner_uuid &&
+             memcmp(e->owner_uuid, d->uuid, UUID_BYTES) != 0);
+}
+
 /* What a domain was promised, and is being built with. */
 static uint64_t
 promise_kib(const struct platform *sim, const struct sim_domain *d)
@@ -136,7 +145,7 @@ promise_kib(const struct platform *sim, const struct sim_domain *d)
     uint64_t promised = 0, kept = 0;
 
     for (size_t i = 0; i < count; i++)
-        if (d->building && e[i].transferred && e[i].domid == d->domid)
+        if (d->building && is_promised_to(&e[i], d))
             promised += e[i].amount_kib;
         else if (is_kept_for(&e[i], d))
             kept += e[i].amount_kib;
