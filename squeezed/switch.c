@@ -5,7 +5,6 @@
 #include "squeezed/switch_call.h"
 #include "squeezed/switch_line.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -494,7 +493,7 @@ connect_anew(struct switch_client *c)
     if (c->talk && c->listen)
         log_in(c, c->talk);
     else
-        fail(c, "out of memory");
+        fail(c, "libcurl or memory is missing");
 }
 
 /* A host without a switch is as good as one with it, unless it is wanted. */
@@ -551,7 +550,6 @@ switch_new(struct event_base *base, const struct switch_options *options)
 
     if (!c)
         return NULL;
-    curl_global_init(CURL_GLOBAL_NOTHING);
     switch_calls_init(&c->calls);
     c->base = base;
     c->options = *options;
@@ -582,7 +580,6 @@ switch_free(struct switch_client *c)
         event_free(c->timer);
     free(c->path);
     free(c);
-    curl_global_cleanup();
 }
 
 bool

@@ -2,9 +2,9 @@
 #include "squeezed/switch_line.h"
 
 #include "common/units.h"
+#include "squeezed/switch_curl.h"
 
 #include <assert.h>
-#include <curl/curl.h>
 #include <event2/buffer.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +30,9 @@ struct switch_line {
     bool freed;  /* and the line was freed there */
     char error[CURL_ERROR_SIZE];
 };
+
+/* Set before there is a line. */
+static const struct switch_curl *curl;
 
 /* ------------------------------------------------------- libcurl's questions
  */
@@ -105,7 +108,7 @@ watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *own)
         if (!event || event_add(event, NULL) < 0)
             return -1;
     }
-    curl_multi_assign(line->multi, fd, event);
+    curl->multi_assign(line->multi, fd, event);
     return 0;
 }
 
@@ -121,9 +124,9 @@ reason(struct switch_line *line, CURLcode code)
     if (line->closed)
         return "it closed the connection";
     if (code != CURLE_COULDNT_CONNECT)
-        return line->error[0] ? line->error : curl_easy_strerror(code);
+        return line->error[0] ? line->error : curl->easy_strerror(code);
     /* libcurl would tell of a port. */
-    curl_easy_getinfo(line->easy, CURLINFO_OS_ERRNO, &error);
+    curl->easy_getinfo(line->easy, CURLINFO_OS_ERRNO, &error);
     snprintf(line->error, sizeof line->error, "nobody listens: %s",
              strerror((int)error));
     return line->error;
@@ -136,8 +139,8 @@ finish(struct switch_line *line, CURLcode code)
     struct switch_reply reply = { .status = 0 };
     long status = 0;
 
-    curl_easy_getinfo(line->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_multi_remove_handle(line->multi, line->easy);
+    curl->easy_getinfo(line->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl->multi_remove_handle(line->multi, line->easy);
     line->busy = false;
     if (code == CURLE_OK && evbuffer_add(line->body, "", 1) == 0) {
         reply.status = (int)status;
@@ -159,8 +162,8 @@ act(struct switch_line *line, curl_socket_t fd, int what)
     const CURLMsg *message;
 
     line->inside = true;
-    curl_multi_socket_action(line->multi, fd, what, &left);
-    message = curl_multi_info_read(line->multi, &left);
+    curl->multi_socket_action(line->multi, fd, what, &left);
+    message = curl->multi_info_read(line->multi, &left);
     if (message && message->msg == CURLMSG_DONE)
         finish(line, message->data.result);
     line->inside = false;
@@ -195,11 +198,11 @@ static void
 set_body(CURL *easy, const struct switch_request *request)
 {
     if (request->body) {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-                         (curl_off_t)request->length);
-        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
+        curl->easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                          (curl_off_t)request->length);
+        curl->easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
     } else {
-        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+        curl->easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     }
 }
 
@@ -215,10 +218,10 @@ switch_line_ask(struct switch_line *line, const struct switch_request *request)
     line->error[0] = '\0';
     line->too_long = false;
     set_body(line->easy, request);
-    curl_easy_setopt(line->easy, CURLOPT_TIMEOUT_MS,
-                     (long)(request->timeout_us / US_PER_MS));
-    if (curl_easy_setopt(line->easy, CURLOPT_URL, url) != CURLE_OK ||
-        curl_multi_add_handle(line->multi, line->easy) != CURLM_OK)
+    curl->easy_setopt(line->easy, CURLOPT_TIMEOUT_MS,
+                      (long)(request->timeout_us / US_PER_MS));
+    if (curl->easy_setopt(line->easy, CURLOPT_URL, url) != CURLE_OK ||
+        curl->multi_add_handle(line->multi, line->easy) != CURLM_OK)
         return false;
     line->busy = true;
     return true;
@@ -231,25 +234,25 @@ set_options(struct switch_line *line)
 {
     CURL *easy = line->easy;
 
-    curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, line->path);
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, line->headers);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "squeezed");
+    curl->easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, line->path);
+    curl->easy_setopt(easy, CURLOPT_PROXY, "");
+    curl->easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl->easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl->easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl->easy_setopt(easy, CURLOPT_HTTPHEADER, line->headers);
+    curl->easy_setopt(easy, CURLOPT_USERAGENT, "squeezed");
     /* It may be quiet for a day. */
-    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)INT32_MAX);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, line);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, line);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, line->error);
-    curl_multi_setopt(line->multi, CURLMOPT_MAXCONNECTS, 1L);
-    curl_multi_setopt(line->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-    curl_multi_setopt(line->multi, CURLMOPT_SOCKETDATA, line);
-    curl_multi_setopt(line->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-    curl_multi_setopt(line->multi, CURLMOPT_TIMERDATA, line);
+    curl->easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)INT32_MAX);
+    curl->easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    curl->easy_setopt(easy, CURLOPT_OPENSOCKETDATA, line);
+    curl->easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl->easy_setopt(easy, CURLOPT_WRITEDATA, line);
+    curl->easy_setopt(easy, CURLOPT_ERRORBUFFER, line->error);
+    curl->multi_setopt(line->multi, CURLMOPT_MAXCONNECTS, 1L);
+    curl->multi_setopt(line->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+    curl->multi_setopt(line->multi, CURLMOPT_SOCKETDATA, line);
+    curl->multi_setopt(line->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl->multi_setopt(line->multi, CURLMOPT_TIMERDATA, line);
 }
 
 /* No wait for a "100 Continue". */
@@ -257,18 +260,20 @@ static bool
 make_headers(struct switch_line *line)
 {
     struct curl_slist *list =
-        curl_slist_append(NULL, "Content-Type: application/json");
+        curl->slist_append(NULL, "Content-Type: application/json");
 
     line->headers = list;
-    return list && curl_slist_append(list, "Expect:");
+    return list && curl->slist_append(list, "Expect:");
 }
 
 struct switch_line *
 switch_line_new(struct event_base *base, const char *path, size_t limit,
                 switch_line_done *done, void *arg)
 {
-    struct switch_line *line = calloc(1, sizeof *line);
+    struct switch_line *line;
 
+    curl = switch_curl_load();
+    line = curl ? calloc(1, sizeof *line) : NULL;
     if (!line)
         return NULL;
     line->base = base;
@@ -276,8 +281,8 @@ switch_line_new(struct event_base *base, const char *path, size_t limit,
     line->limit = limit;
     line->done = done;
     line->arg = arg;
-    line->multi = curl_multi_init();
-    line->easy = curl_easy_init();
+    line->multi = curl->multi_init();
+    line->easy = curl->easy_init();
     line->timer = evtimer_new(base, on_time, line);
     line->body = evbuffer_new();
     if (make_headers(line) && line->path && line->multi && line->easy &&
@@ -293,11 +298,11 @@ static void
 destroy(struct switch_line *line)
 {
     if (line->busy)
-        curl_multi_remove_handle(line->multi, line->easy);
-    curl_easy_cleanup(line->easy);
+        curl->multi_remove_handle(line->multi, line->easy);
+    curl->easy_cleanup(line->easy);
     /* Closes the connection, and unwatches it. */
-    curl_multi_cleanup(line->multi);
-    curl_slist_free_all(line->headers);
+    curl->multi_cleanup(line->multi);
+    curl->slist_free_all(line->headers);
     if (line->timer)
         event_free(line->timer);
     if (line->body)

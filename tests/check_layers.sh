@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Who includes whom (ARCHITECTURE.md), and that the core needs nothing but
-# libc.  Usage: check_layers.sh [SOURCE_DIR [LIBCORE]]
+# Who includes whom (ARCHITECTURE.md), that the core needs nothing but libc, and
+# the daemon few libraries.  Usage: check_layers.sh [SOURCE_DIR [LIBCORE]]
 set -eu
 top=${1:-${srcdir:-.}}
 core_library=${2:-libcore.a}
@@ -65,6 +65,15 @@ if [ -e "$core_library" ]; then
 else
     complain "there is no $core_library"
 fi
+
+# What the daemon is linked to is in its memory from the start: libcurl, which
+# brings 30 others, is loaded where there is a switch.
+daemon=squeezed/squeezed
+linked='libc|libxen[a-z]*|libevent-2\.1|libjansson|libexpat|libsystemd|libasan|libubsan|ld-linux-.*|libm|libgcc_s'
+for library in $(objdump -p "$daemon" | awk '$1 == "NEEDED" { print $2 }'); do
+    echo "$library" | grep -qEx "($linked)(-[0-9.]*)?\.so.*" ||
+        complain "the daemon is linked to $library"
+done
 
 [ $bad = 0 ] && echo "check_layers: every include and every call of the core is allowed"
 exit $bad
