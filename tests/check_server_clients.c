@@ -527,8 +527,8 @@ crowd(int count, int *ret_end)
         close(ends[1]);
         for (int i = 0; i < count; i++)
             if (send(connect_to(path), "GET ", 4, MSG_NOSIGNAL) != 4)
-                _exit(1);
-        _exit(read(ends[0], &byte, 1) == 0 ? 0 : 2);
+                end_child(1);
+        end_child(read(ends[0], &byte, 1) == 0 ? 0 : 2);
     }
     close(ends[0]);
     *ret_end = ends[1];

@@ -158,15 +158,15 @@ ask_as(uid_t uid, gid_t gid)
     child = fork();
     if (child == 0) {
         if (setgroups(0, NULL) || setgid(gid) || setuid(uid))
-            _exit(3);
+            end_child(3);
         p.fd = connect_to(path);
         p.events = POLLIN;
         send(p.fd, "GET /healthz HTTP/1.1\r\n\r\n", 25, MSG_NOSIGNAL);
         if (poll(&p, 1, 5000) != 1 || recv(p.fd, answer, 99, 0) < 12)
-            _exit(4);
-        _exit(strncmp(answer, "HTTP/1.1 200", 12) == 0   ? 0
-              : strncmp(answer, "HTTP/1.1 403", 12) == 0 ? 1
-                                                         : 5);
+            end_child(4);
+        end_child(strncmp(answer, "HTTP/1.1 200", 12) == 0   ? 0
+                  : strncmp(answer, "HTTP/1.1 403", 12) == 0 ? 1
+                                                             : 5);
     }
     while (waitpid(child, &status, WNOHANG) == 0)
         pump();
