@@ -69,7 +69,11 @@ refuse_not_stored(const struct pending *w, enum err error)
     broker_reply_not_stored(w, error);
 }
 
-enum { KEPT_AGAIN_US = 5 * US_PER_S };
+enum {
+    /* What was counted on and not taken, as that could not be stored, stays at
+     * least so long: its client is told to try again. */
+    KEPT_AGAIN_US = 5 * US_PER_S
+};
 
 /* What was kept for a reboot has left with the grant, or stays.  Moves
  * entries. */
@@ -87,17 +91,15 @@ settle_kept(struct broker *b, uint64_t seq, bool stays)
             continue;
         }
         e->leaving_seq = 0;
-        if (stays) { /* long enough for another try */
+        if (stays) {
             ledger_stay(ledger, e);
             e->hold_until_us =
                 max_i64(e->hold_until_us, b->now_us + KEPT_AGAIN_US);
             i++;
         } else {
-            log_info("reservation %s of %s is over: somebody has reserved for "
-                     "its domain",
-                     e->id, e->client);
-            broker_tell_entry(b, NEWS_RELEASE, e,
-                              "somebody has reserved for its domain");
+            log_info("reservation %s of %s is over: %s", e->id, e->client,
+                     BROKER_TAKEN_OVER);
+            broker_tell_entry(b, NEWS_RELEASE, e, BROKER_TAKEN_OVER);
             ledger_remove(ledger, e);
         }
     }

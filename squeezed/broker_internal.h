@@ -41,6 +41,8 @@ struct waiter { /* for the balance */
 
 /* Holds for reboots stand under this name in the ledger. */
 #define BROKER_REBOOT_CLIENT "squeezed-reboot"
+/* Why one of these ends when somebody else reserves under its UUID. */
+#define BROKER_TAKEN_OVER "somebody has reserved for its domain"
 
 enum {
     /* Looks cost at most a twentieth of the time, as the cheapest of the last

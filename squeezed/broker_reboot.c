@@ -10,8 +10,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define RESERVED_FOR_IT "somebody has reserved for its domain"
-
 enum {
     /* xl builds the next domain 2 s after the old one has gone. */
     MORE_TIMEOUT_US = 5 * US_PER_S
@@ -228,7 +226,7 @@ drop_ours(struct broker *b, const uint8_t uuid[UUID_BYTES])
                                    .client = b->calls[i].client,
                                    .result = &(struct result){
                                        .error = ERR_CANCELLED,
-                                       .message = RESERVED_FOR_IT } });
+                                       .message = BROKER_TAKEN_OVER } });
     broker_take_off_queue(b, i);
 }
 

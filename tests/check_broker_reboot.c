@@ -9,9 +9,10 @@ static const char rigid_host[] = "[host]\nmemory = 16456M\n"
                                  "[domain 1]\ncount = 4\n"
                                  "dynamic-min = 4G\ndynamic-max = 4G\n";
 
-/* Domain 2 of this host is about to be started again. */
+/* Domain 2 of this host shuts down to be started again; nobody has looked
+ * yet. */
 static void
-start_reboot_of(const char *scenario, uint8_t uuid[UUID_BYTES])
+shut_down(const char *scenario, uint8_t uuid[UUID_BYTES])
 {
     start(scenario);
     world.options.reboot_hold_us = 30 * SECOND;
@@ -19,7 +20,23 @@ start_reboot_of(const char *scenario, uint8_t uuid[UUID_BYTES])
     run_for(SECOND);
     memcpy(uuid, sim_find(world.platform, 2)->uuid, UUID_BYTES);
     ck_assert(sim_reboot(world.platform, 2));
+}
+
+/* It has been seen. */
+static void
+start_reboot_of(const char *scenario, uint8_t uuid[UUID_BYTES])
+{
+    shut_down(scenario, uuid);
     run_for(50 * US_PER_MS);
+}
+
+/* The same, and the old one has gone. */
+static void
+start_gone(const char *scenario, uint8_t uuid[UUID_BYTES])
+{
+    start_reboot_of(scenario, uuid);
+    sim_destroy(world.platform, 2);
+    run_for(SECOND);
 }
 
 static void
@@ -133,12 +150,7 @@ START_TEST(a_reboot_and_a_restart)
 {
     uint8_t uuid[UUID_BYTES];
 
-    start(full_host);
-    world.options.reboot_hold_us = 30 * SECOND;
-    broker_reconfigure(world.broker, &world.options, world.now_us);
-    run_for(SECOND);
-    memcpy(uuid, sim_find(world.platform, 2)->uuid, UUID_BYTES);
-    ck_assert(sim_reboot(world.platform, 2));
+    shut_down(full_host, uuid);
     step(world.now_us);
     check_kept(false);
     broker_free(world.broker);
@@ -161,9 +173,7 @@ START_TEST(a_reboot_into_the_same_domid)
 {
     uint8_t uuid[UUID_BYTES];
 
-    start_reboot(uuid);
-    sim_destroy(world.platform, 2);
-    run_for(2 * SECOND);
+    start_gone(full_host, uuid);
     build_successor(uuid, 2);
     run_for(60 * US_PER_MS);
     check_successor(2);
@@ -293,9 +303,7 @@ START_TEST(what_is_kept_can_be_reserved)
 
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
         memset(&r, 0, sizeof r);
-        start_reboot_of(rigid_host, uuid);
-        sim_destroy(world.platform, 2);
-        run_for(SECOND);
+        start_gone(rigid_host, uuid);
         reserve_anew(uuid, asked[i].min_kib, asked[i].max_kib, &r);
         run_for(SECOND);
         check_reserved_anew(&r, asked[i].gets_kib);
@@ -312,9 +320,7 @@ START_TEST(more_than_what_is_kept)
     uint8_t uuid[UUID_BYTES];
     uint64_t given_kib = 12 * GIB;
 
-    start_reboot(uuid);
-    sim_destroy(world.platform, 2);
-    run_for(2 * SECOND);
+    start_gone(full_host, uuid);
     reserve_anew(uuid, 6 * GIB, 6 * GIB, &r);
     for (int i = 0; i < 100; i++) {
         run_for(100 * US_PER_MS);
@@ -354,9 +360,7 @@ START_TEST(what_is_kept_is_part_of_a_share)
     struct reply r = { 0 };
     uint8_t uuid[UUID_BYTES];
 
-    start_reboot(uuid);
-    sim_destroy(world.platform, 2);
-    run_for(2 * SECOND);
+    start_gone(full_host, uuid);
     reserve_anew(uuid, GIB, 8 * GIB, &r);
     run_for(10 * SECOND);
     check_reserved_anew(&r, r.amount_kib);
@@ -373,12 +377,7 @@ START_TEST(what_we_ask_for_is_part_of_it)
     struct reply r = { 0 };
     uint8_t uuid[UUID_BYTES];
 
-    start(full_host);
-    world.options.reboot_hold_us = 30 * SECOND;
-    broker_reconfigure(world.broker, &world.options, world.now_us);
-    run_for(SECOND);
-    memcpy(uuid, sim_find(world.platform, 2)->uuid, UUID_BYTES);
-    ck_assert(sim_reboot(world.platform, 2));
+    shut_down(full_host, uuid);
     sim_drain(world.platform, 2, GIB);
     reserve_anew(uuid, 6 * GIB, 6 * GIB, &r);
     step(world.now_us);
@@ -445,9 +444,7 @@ START_TEST(what_is_kept_and_nobody_has_got)
     uint8_t uuid[UUID_BYTES];
     size_t n;
 
-    start_reboot_of(rigid_host, uuid);
-    sim_destroy(world.platform, 2);
-    run_for(SECOND);
+    start_gone(rigid_host, uuid);
     reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
     run_for(SECOND);
     check_reserved_anew(&r, 4 * GIB);
@@ -477,9 +474,7 @@ START_TEST(what_is_kept_was_taken)
     struct reply r = { 0 }, thief = { .amount_kib = 2 * GIB };
     uint8_t uuid[UUID_BYTES];
 
-    start_reboot_of(rigid_host, uuid);
-    sim_destroy(world.platform, 2);
-    run_for(SECOND);
+    start_gone(rigid_host, uuid);
     build_domain(&thief, NULL);
     run_for(5 * SECOND);
     reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
@@ -509,9 +504,7 @@ START_TEST(what_is_kept_and_two_requests)
                                  .wait = true };
     uint8_t uuid[UUID_BYTES];
 
-    start_reboot_of(rigid_host, uuid);
-    sim_destroy(world.platform, 2);
-    run_for(SECOND);
+    start_gone(rigid_host, uuid);
     call.uuid = uuid;
     broker_reserve(world.broker, &call, world.now_us, take_reply, &first);
     sim_destroy(world.platform, 3);
@@ -539,9 +532,7 @@ START_TEST(what_is_kept_and_a_client_that_goes)
     uint64_t seq;
     size_t n;
 
-    start_reboot_of(rigid_host, uuid);
-    sim_destroy(world.platform, 2);
-    run_for(SECOND);
+    start_gone(rigid_host, uuid);
     sim_set_latency(world.platform, 10 * US_PER_MS);
     call.uuid = uuid;
     seq = broker_reserve(world.broker, &call, world.now_us, take_reply, &r);
@@ -573,9 +564,7 @@ START_TEST(what_is_kept_and_a_store_that_fails)
     size_t n;
     const struct ledger_entry *e;
 
-    start_reboot_of(rigid_host, uuid);
-    sim_destroy(world.platform, 2);
-    run_for(SECOND);
+    start_gone(rigid_host, uuid);
     sim_fail_persist(world.platform, 1, errors[_i]);
     reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
     run_for(5 * SECOND);
@@ -600,9 +589,7 @@ START_TEST(what_is_kept_and_a_kill)
     size_t n;
     const struct ledger_entry *e;
 
-    start_reboot_of(rigid_host, uuid);
-    sim_destroy(world.platform, 2);
-    run_for(SECOND);
+    start_gone(rigid_host, uuid);
     sim_set_latency(world.platform, 10 * US_PER_MS);
     reserve_anew(uuid, 4 * GIB, 4 * GIB, &r);
     run_for(5 * US_PER_MS);
