@@ -138,9 +138,9 @@ boots() { # boots NAME: that xl create has started
 }
 
 # QEMU 7.2 emulates SVM with faults: a PVH guest may go on at an address of
-# Xen's, or get an exception that nothing has raised: a few in a hundred die of
-# that in its first seconds.  What squeezed could do to it by a wrong target is
-# another end: Xen calls domain_crash then.
+# Xen's, or get an exception that nothing has raised, and dies of that.  What
+# squeezed could do to it by a wrong target is another end: Xen calls
+# domain_crash then.
 was_lost_by_qemu() { # was_lost_by_qemu DOMID
     xl dmesg | grep -q "d$1v0 Triple fault"
 }
